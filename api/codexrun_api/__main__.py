@@ -77,6 +77,7 @@ async def run(settings: Settings) -> int:
             registry.set_usage,
             registry.set_log,
             find_run=services.run_of_id,
+            is_removed=registry.is_removed,
             notifier=notifier,
         )
         servers = [

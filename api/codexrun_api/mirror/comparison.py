@@ -8,7 +8,7 @@ of: ends and deletions while no api watched, and rows that a database has lost w
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from codexrun_core.logs import fields
@@ -35,12 +35,16 @@ class Objects(Protocol):
         """Return the resourceVersion of the last whole list."""
         ...
 
-    def revisions(self) -> Mapping[str, Revision]:
-        """Return attempt, rank and resourceVersion of every run that is to have a row, by id."""
+    def ids(self) -> list[str]:
+        """Return the ids of all runs whose objects are there."""
+        ...
+
+    def revision(self, run_id: str) -> Revision | None:
+        """Return attempt, rank and resourceVersion of a run; None of one that is to have no row."""
         ...
 
     def is_known(self, run_id: str) -> bool:
-        """Return whether the object is there, or its deletion was told and is being written."""
+        """Return whether the object is there."""
         ...
 
     async def read(self, run_id: str, name: str = "") -> CodexRun | None:
@@ -125,14 +129,14 @@ class Comparison:
                         await self._write(run)
             del self._unwritten[-MAX_READ_OBJECTS:]
             return True
-        known = self._objects.revisions()
         if self._unchecked is None:
-            self._unchecked = list(known)
+            self._unchecked = self._objects.ids()
         piece = self._unchecked[-IDS_PER_STATEMENT:]
         rows = await self._registry.revisions(piece)
         if self._registry.upgraded:
             rows = {run_id: None for run_id, row in rows.items() if row is None}
-        self._unwritten = behind(piece, known, rows)
+        objects = {run_id: self._objects.revision(run_id) for run_id in piece}
+        self._unwritten = behind(objects, rows)
         del self._unchecked[-IDS_PER_STATEMENT:]
         if piece:
             return True
@@ -151,15 +155,19 @@ def absent(
 
 
 def behind(
-    run_ids: Collection[str],
-    objects: Mapping[str, Revision],
-    rows: Mapping[str, Revision | None],
+    objects: Mapping[str, Revision | None], rows: Mapping[str, Revision | None]
 ) -> list[str]:
-    """Return which of the runs have no row, or a row of an earlier state; none whose row was
-    removed. Pure."""
+    """Return the runs whose row is missing or of an earlier state; none that is to have no row, or
+    whose row was removed. Pure."""
     return [
         run_id
-        for run_id in run_ids
-        if (revision := objects.get(run_id))
-        and (run_id not in rows or ((row := rows[run_id]) is not None and is_later(revision, row)))
+        for run_id, revision in objects.items()
+        if revision and _is_behind(revision, run_id, rows)
     ]
+
+
+def _is_behind(revision: Revision, run_id: str, rows: Mapping[str, Revision | None]) -> bool:
+    if run_id not in rows:
+        return True
+    row = rows[run_id]
+    return row is not None and is_later(revision, row)

@@ -100,6 +100,7 @@ class Mirror:
         self.without_inputs: set[str] = set()  # uids of those
         self.ended: dict[str, EndedRun] = {}  # by uid
         self.names: dict[str, str] = {}  # name -> uid
+        self._unreadable: set[str] = set()  # uids of objects that this version cannot read
         self.listed_version = 0
         self._peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
         self._good: dict[str, deque[Peer]] = defaultdict(lambda: deque(maxlen=totals.USUAL_RUNS))
@@ -151,17 +152,13 @@ class Mirror:
         run = self.runs.get(run_id)
         return revision_of(run) if run and not is_provisional(run) else None
 
-    def revisions(self) -> dict[str, Revision]:
-        """Return the same of all runs, by uid."""
-        revisions = {uid: run.revision for uid, run in self.ended.items()}
-        for uid in self.runs:
-            if revision := self.revision(uid):
-                revisions[uid] = revision
-        return revisions
+    def ids(self) -> list[str]:
+        """Return the uids of all runs that are there."""
+        return [*self.runs, *self.ended]
 
     def is_known(self, run_id: str) -> bool:
-        """Return whether the object is there, or its deletion was told."""
-        return run_id in self.runs or run_id in self.ended or run_id in self._gone
+        """Return whether the object is there, readable or not."""
+        return run_id in self.runs or run_id in self.ended or run_id in self._unreadable
 
     async def read(self, run_id: str, name: str = "") -> CodexRun | None:
         """Return the object with all that it has; None if it is gone.
@@ -218,22 +215,28 @@ class Mirror:
             run = self._read(raw, gone)
             if run:
                 self._take(run, gone)
+            elif gone:
+                self._take_gone(metadata["uid"], metadata["name"])
 
     def _read(self, raw: Json, gone: bool) -> CodexRun | None:
-        """Return the run; where its last state cannot be read, the last one that could: what is
-        gone has to go."""
+        """Return the run; where its last state cannot be read, the last one that could if it went
+        on: what is gone has to go."""
+        uid = raw["metadata"]["uid"]
         try:
-            return CodexRun.model_validate(raw)
+            run = CodexRun.model_validate(raw)
         except ValueError:
             if not gone:
+                self._unreadable.add(uid)
                 raise
-            return self.runs.get(raw["metadata"]["uid"])
+            return self.runs.get(uid)
+        self._unreadable.discard(uid)
+        return run
 
     def _take(self, run: CodexRun, gone: bool) -> None:
         uid = run.metadata.uid
         previous = self.runs.get(uid)
         ended = self.ended.get(uid)
-        known = _version(previous) if previous else ended.revision[2] if ended else -1
+        known = self._known_version(uid)
         if uid in self._gone or (not gone and _version(run) <= known):
             return
         if gone:
@@ -259,6 +262,12 @@ class Mirror:
         # else it had ended before this process began: the comparison looks whether its row says so
         self._publish(run, previous, ended, gone=gone)
 
+    def _known_version(self, uid: str) -> int:
+        if run := self.runs.get(uid):
+            return _version(run)
+        ended = self.ended.get(uid)
+        return ended.revision[2] if ended else -1
+
     def _keep_ended(self, run: CodexRun) -> None:
         uid = run.metadata.uid
         if uid not in self.ended:
@@ -278,18 +287,25 @@ class Mirror:
     def _take_list(self, uids: Collection[str], version: int) -> None:
         """Take what a whole list lacks as gone, unless it is younger."""
         self.listed_version = version
+        self._unreadable.intersection_update(uids)
         for run in [run for uid, run in self.runs.items() if uid not in uids]:
             if _version(run) <= version:
                 self._take(run, gone=True)
         for uid, ended in [item for item in self.ended.items() if item[0] not in uids]:
             if ended.revision[2] <= version:
-                self._forget(uid, ended.name)
-                self.writer.gone(uid, ended.name)
+                self._take_gone(uid, ended.name)
+
+    def _take_gone(self, uid: str, name: str) -> None:
+        """Take that an object is gone of which nothing is kept to show."""
+        if uid not in self._gone:
+            self._forget(uid, name)
+            self.writer.gone(uid, name)
 
     def _forget(self, uid: str, name: str, job_type: str = "") -> None:
         """Know no longer that it is there. job_type: of one that has not ended."""
         self._drop_live(uid, job_type)
         self.ended.pop(uid, None)
+        self._unreadable.discard(uid)
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None
@@ -330,7 +346,11 @@ class Mirror:
 
     def changed_since(self, version: int) -> list[str]:
         """Return the uids of runs whose newest state is younger than `version`, oldest first."""
-        newer = {uid: at[2] for uid, at in self.revisions().items() if at[2] > version}
+        newer = {
+            uid: revision[2]
+            for uid in self.ids()
+            if (revision := self.revision(uid)) and revision[2] > version
+        }
         return sorted(newer, key=newer.__getitem__)
 
 

@@ -115,14 +115,13 @@ class RegistryWriter:
     def lag(self) -> float:
         """Return the seconds since the oldest change that is not written, or since the registry is
         away."""
-        waiting = (
+        now = time.monotonic()
+        since = (
             self._changes[0].since if self._changes else None,
             self._comparison.since if self._comparison else None,
             self._away_since,
         )
-        return time.monotonic() - min(
-            (s for s in waiting if s is not None), default=time.monotonic()
-        )
+        return now - min((moment for moment in since if moment is not None), default=now)
 
     async def run(self) -> None:
         """Write until cancelled, once the registry has this version's schema; one that is away is
@@ -174,10 +173,14 @@ class RegistryWriter:
 
     async def _follow(self) -> None:
         """Tell the sinks of what is recorded, and then note that."""
-        while transitions := await self._registry.pending_transitions(MAX_FOLLOWED):
+        more = True
+        while more:
+            transitions = await self._registry.pending_transitions(MAX_FOLLOWED)
             for transition in transitions:
                 publish(transition, self._sinks)
-            await self._registry.settle_transitions([move.event_id for move in transitions])
+            if transitions:
+                await self._registry.settle_transitions([move.event_id for move in transitions])
+            more = len(transitions) == MAX_FOLLOWED
 
     async def _write_change(self, change: Change) -> None:
         run = change.run

@@ -42,6 +42,11 @@ class Presence(Database):
         query = sa.select(c.run_id).where(c.namespace == namespace, c.run_id > after)
         return [run_id for (run_id,) in await self._all(query.order_by(c.run_id).limit(size))]
 
+    async def is_removed(self, run_id: str) -> bool:
+        """Return whether the run's row was removed while its object was there."""
+        query = sa.select(removed_runs.c.run_id).where(removed_runs.c.run_id == run_id)
+        return bool(await self._all(query))
+
     async def revisions(self, run_ids: Collection[str]) -> dict[str, tuple[int, int, int] | None]:
         """Return `RunRecord.revision` of those runs that have a row; None for those whose row was
         removed."""

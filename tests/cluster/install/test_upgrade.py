@@ -157,9 +157,7 @@ def upgraded(lab: Lab, facade: Facade) -> Iterator[Before]:
         facade.get("/readyz")
 
 
-def under_the_earlier_commit(
-    lab: Lab, facade: Facade, old: Release, previous: Release
-) -> Before:
+def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release, previous: Release) -> Before:
     """Runs that have ended in each way, and a fleet of those that have not."""
     facade.get("/readyz")
     job_type = lab.job_type()

@@ -1,6 +1,7 @@
 """The registry is away from before the api started: what answers what, as docs/architecture.md has
 it, and all of it afterwards."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +79,7 @@ async def test_the_console_says_so(early: Stand) -> None:
 async def test_rows_follow_when_it_comes(early: Stand, folder: Path) -> None:
     run_id = (await early.start(name="mine")).json()["run_id"]
     assert early.services.mirror.writer.lag > 0
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     await early.registry.migrate()
     await early.mirrored()
     assert early.services.mirror.writer.away is False
