@@ -1,6 +1,6 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [stopping] [cli] [console]
+    python bench/run.py [registry] [facade] [mirror] [stopping] [cli] [console]
 
 All of them if none is named; facade needs `make up`.
 
@@ -25,7 +25,7 @@ from measured import Limit, Measured
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DOC = HERE.parent / "docs/benchmarks.md"
-PARTS = ("registry", "facade", "stopping", "cli", "console")
+PARTS = ("registry", "facade", "mirror", "stopping", "cli", "console")
 BEGIN = "<!-- results: begin -->\n"
 END = "<!-- results: end -->\n"
 VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")

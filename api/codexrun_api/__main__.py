@@ -1,12 +1,13 @@
-"""The api's process: migrate, serve, and on SIGTERM end every stream within a second so that
-clients resume elsewhere."""
+"""The api's process: serve, migrate the registry when it answers, and on SIGTERM end every stream
+within a second so that clients resume elsewhere."""
 
 import asyncio
 import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import uvicorn
 
@@ -16,6 +17,7 @@ from codexrun_api.http.head_bounds import BoundedProtocol
 from codexrun_api.logs.gate_identity import GateAuthentication
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.logs.sealing import LogSealer
+from codexrun_api.mirror.write_queue import RETRY_SECONDS
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.errors import Unavailable
@@ -26,6 +28,7 @@ from codexrun_core.registry import Registry, SchemaError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 SHUTDOWN_SECONDS = 1  # seconds that open connections get; streams end by themselves at once
 
 
@@ -53,25 +56,28 @@ def server(app: object, port: int) -> Server:
 
 
 async def run(settings: Settings) -> int:
-    """Serve both ports until SIGTERM; return the exit code."""
+    """Serve both ports until SIGTERM; return the exit code.
+
+    Raises:
+        SchemaError: this version cannot work on the registry's schema.
+    """
     registry = await Registry.open(settings.registry_url)
     api = await connect()
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
-        await registry.migrate()
         services = Services.make(settings, registry, kube)
         archive = services.archive
         notifier = services.notifier
         archive.open()
         ends = LogSealer(archive, registry.set_log, notifier)
         services.mirror.writer.listen(ends)
-        ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(
             archive,
             GateAuthentication(kube),
             registry.set_usage,
             registry.set_log,
             find_run=services.run_of_id,
+            is_removed=registry.is_removed,
             notifier=notifier,
         )
         servers = [
@@ -84,6 +90,15 @@ async def run(settings: Settings) -> int:
             for each in servers:
                 each.should_exit = True
 
+        async def prepare_registry() -> None:
+            try:
+                await until_available(registry.migrate)
+                ends.catch_up(await until_available(registry.open_logs))
+            except Exception:
+                stop()
+                raise
+
+        preparation = asyncio.create_task(prepare_registry())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
@@ -94,11 +109,33 @@ async def run(settings: Settings) -> int:
             ),
         )
         await asyncio.gather(*(each.serve() for each in servers))
+        preparation.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await preparation
         return 0
     finally:
         await registry.close()
         await api.close()  # type: ignore[no-untyped-call]
         log.info("api.stopped")
+
+
+async def until_available(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the registry's answer, however long it is away.
+
+    Raises:
+        SchemaError: its schema is not this version's.
+    """
+    failures = 0
+    while True:
+        try:
+            return await call()
+        except SchemaError:
+            raise
+        except Unavailable as error:
+            pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+            failures += 1
+            log.warning("registry.away", extra=fields(error=str(error), pause=pause))
+            await asyncio.sleep(pause)
 
 
 def main() -> int:

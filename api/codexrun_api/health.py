@@ -49,7 +49,8 @@ async def get_health(services: CurrentServices) -> JSONResponse:
     },
 )
 async def get_readiness(services: CurrentServices) -> JSONResponse:
-    """Migrated, and every run, job type and prompt listed once."""
+    """Every run, job type and prompt was listed once. The registry may be away: most of what people
+    ask for needs none of it."""
     ready = services.ready
     return JSONResponse(
         {"ready": ready, "registry_lag_seconds": round(services.mirror.writer.lag, 3)},

@@ -34,7 +34,7 @@ WRITE_SECONDS = Histogram(
 )
 LAG = Gauge(
     "codexrun_registry_lag_seconds",
-    "Age of the oldest change that has no row yet; 0 if there is none.",
+    "Age of the oldest change without a row, or since when the registry is away; 0 if neither.",
 )
 ARCHIVED = Counter("codexrun_logs_archived_bytes", "Bytes of runs' logs taken into the archive.")
 CUT_OFF = Counter("codexrun_logs_cut_off", "Logs that ended before their end was shipped.")

@@ -30,8 +30,7 @@ from codexrun_core.refusals import Cause
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.record import RunRecord, is_later, record_of, revision_of
-from codexrun_core.runs.verdict import is_provisional
+from codexrun_core.runs.record import RunRecord, is_later, record_of
 
 
 @dataclass
@@ -94,40 +93,64 @@ class Services:
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
     async def find(self, id_or_name: str) -> RunRecord | None:
-        """Return the run of that id or name: its row, or what the watch knows of a run that has no
-        row yet or while the registry is away.
+        """Return the run of that id or name: its row, or what the cluster knows of a run that has
+        no row yet or while the registry is away.
 
         Raises:
             Unavailable: the registry is away, and no such object is there.
         """
-        run = self.mirror.find(id_or_name)
-        if run and run.metadata.uid != id_or_name:
-            id_or_name = run.metadata.uid  # a name: the run that has it now
-        live = run if run and not is_provisional(run) else None
-        try:
-            record = await self.registry.get(id_or_name)
-            if record is None and live is None:
-                record = await self.registry.find_by_name(self.settings.namespace, id_or_name)
-        except Unavailable:
-            if live is None:
-                raise
-            record = None
-        if live and (record is None or is_later(revision_of(live), record.revision)):
-            # The watch has told it already, to streams too, and the row is being written.
-            try:
-                return await self.record(live, record)
-            except NotFound:
-                return record_of(live)
+        run_id = self.mirror.id_of(id_or_name)  # a name: the run that has it now
+        record = await self.run_of_id(run_id)
+        if record is None:
+            record = await self.registry.find_by_name(self.settings.namespace, id_or_name)
         return record
 
     async def run_of_id(self, run_id: str) -> RunRecord | None:
         """Return the record of the run with this id, and of no other that has it as its name.
 
         Raises:
-            Unavailable: its object is not there, and the registry is away.
+            Unavailable: the registry is away, and its object is not there.
         """
-        run = self.mirror.runs.get(run_id)
-        return record_of(run) if run else await self.registry.get(run_id)
+        revision = self.mirror.revision(run_id)
+        try:
+            record = await self.registry.get(run_id)
+        except Unavailable:
+            if revision is None:
+                raise
+            record = None
+        if revision is None or (record and not is_later(revision, record.revision)):
+            return record
+        # The watch has told it already, to streams too, and the row is being written.
+        try:
+            return await self._record_of_object(run_id, record)
+        except Unavailable:
+            if record is None:
+                raise
+            return record
+
+    async def _record_of_object(self, run_id: str, row: RunRecord | None) -> RunRecord | None:
+        """Return what the object amounts to, or its row where it is gone."""
+        if live := self.mirror.runs.get(run_id):
+            try:
+                return await self.record(live, row)
+            except NotFound:
+                return record_of(live)
+        run = await self.object_of(run_id)
+        return record_of(run) if run else row
+
+    async def object_of(self, run_id: str) -> CodexRun | None:
+        """Return the object of the run: from memory while it goes on (large inputs may be left
+        out), else from the apiserver; None if it is gone.
+
+        Raises:
+            Unavailable: the apiserver is away.
+        """
+        if live := self.mirror.runs.get(run_id):
+            return live
+        try:
+            return await self.mirror.read(run_id)
+        except ValueError as error:
+            raise Unavailable("this version cannot read the object of the run") from error
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
         """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its
@@ -172,7 +195,7 @@ class Services:
         return queue_view.seconds_to_next_slot(self._peers(run), self._limit(run))
 
     def _peers(self, run: CodexRun) -> Collection[queue_view.Peer]:
-        return self.mirror.peers[run.spec.job_type].values()
+        return self.mirror.peers(run.spec.job_type)
 
     def _limit(self, run: CodexRun) -> int:
         job_type = self.catalog.job_types.get(run.spec.job_type)

@@ -9,6 +9,7 @@ GET  /ingest/rollout                          -> that of the run that this one r
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -51,11 +52,13 @@ CUT = "the agent's container ended before it had handed over all of its log"
 OnUsage = Callable[[str, Usage], Awaitable[object]]
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 FindRun = Callable[[str], Awaitable[RunRecord | None]]
+IsRemoved = Callable[[str], Awaitable[bool]]
 
 
 class Ingest:
     """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the
-    registry. find_run(run_id): what is recorded of a run."""
+    registry. find_run(run_id): what is recorded of a run. is_removed(run_id): whether retention has
+    removed it."""
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Ingest:
         on_log: OnLog,
         *,
         find_run: FindRun,
+        is_removed: IsRemoved,
         notifier: LogNotifier,
     ) -> None:
         self.archive = archive
@@ -72,6 +76,7 @@ class Ingest:
         self.on_usage = on_usage
         self.on_log = on_log
         self.find_run = find_run
+        self.is_removed = is_removed
         self.notifier = notifier
         # from when on a live run's row is told of its log's size again
         self._noted: OrderedDict[str, float] = OrderedDict()
@@ -92,6 +97,7 @@ class Ingest:
             raise HTTPException(413, f"one attempt's log is {MAX_LOG_BYTES} bytes at most")
         archive = self.archive
         run_id = identity.run_id
+        await self._require_not_removed(run_id)
         size, ended = await asyncio.to_thread(
             archive.append_attempt, run_id, identity.attempt, int(offset), data
         )
@@ -143,6 +149,7 @@ class Ingest:
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
             raise HTTPException(404, f"artifacts are {', '.join(MAX_ARTIFACT_BYTES)}")
+        await self._require_not_removed(identity.run_id)
         with self.archive.put(identity.run_id, name) as file:
             received = 0
             async for part in request.stream():
@@ -179,6 +186,19 @@ class Ingest:
             raise HTTPException(404, NOTHING_STORED)
         return FileResponse(path, media_type="application/x-ndjson")
 
+    async def _require_not_removed(self, run_id: str) -> None:
+        """Refuse what would begin a folder anew. While the registry is away it does: the next
+        clean-up removes it.
+
+        Raises:
+            HTTPException: 404, retention has removed the run.
+        """
+        if await asyncio.to_thread(self.archive.holds, run_id):
+            return
+        with contextlib.suppress(Unavailable):
+            if await self.is_removed(run_id):
+                raise HTTPException(404, "this run was removed; nothing of it is kept any more")
+
     async def _identity(self, request: Request) -> GateIdentity:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         try:
@@ -202,6 +222,7 @@ def create_ingest_app(
     on_log: OnLog,
     *,
     find_run: FindRun,
+    is_removed: IsRemoved,
     notifier: LogNotifier | None = None,
 ) -> Starlette:
     """Return the application of the ingest port. notifier: told when a log has grown, for
@@ -212,6 +233,7 @@ def create_ingest_app(
         on_usage,
         on_log,
         find_run=find_run,
+        is_removed=is_removed,
         notifier=notifier or LogNotifier(),
     )
     routes = [

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 GATE_SECONDS = 20.0  # so long after the agent's end a gate may still ship
 RETRY_SECONDS = 5.0  # while the registry is away
 
-OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
+# run_id, path, bytes, complete, note; False: there is no such row
+OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[bool | None]]
 
 
 class LogSealer:
@@ -56,7 +57,8 @@ class LogSealer:
 
     async def _seal_when_due(self, run: RunRecord) -> None:
         """Seal the log in the archive first, then note it in the row; also in the row of a log
-        that is sealed: the registry may have been away then."""
+        that is sealed: the registry may have been away then. Where retention has removed the row
+        meanwhile, the log goes too."""
         archive = self._archive
         run_id = run.run_id
         if not await self._is_closed(run_id):
@@ -66,13 +68,15 @@ class LogSealer:
         log_state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
-                await self._on_log(
+                noted = await self._on_log(
                     run_id,
                     archive.path(run_id),
                     archive.size(run_id),
                     log_state.complete,
                     log_state.note,
                 )
+                if noted is False:
+                    await asyncio.to_thread(archive.remove, run_id)
                 return
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)

@@ -76,18 +76,16 @@ async def delete(services: Services, run_id: str) -> RunRecord:
         Problem: there is no such run, or it has not ended.
     """
     run = services.mirror.find(run_id)
-    if run is None:
-        record = await services.find(run_id)
-        if record is None:
-            raise not_found(run_id)
-        return record
-    if not run.status.phase.terminal:
+    if run and not run.status.phase.terminal:
         raise _not_finished(run.metadata.name, run.status.phase.lower())
-    record = await services.record(run)
+    record = await services.find(run_id)
+    if record is None:
+        raise not_found(run_id)
+    name = services.mirror.name_of(record.run_id)
+    if name is None:
+        return record
     try:
-        await services.kube.delete(
-            f"{services.kube.runs}/{run.metadata.name}", uid=run.metadata.uid
-        )
+        await services.kube.delete(f"{services.kube.runs}/{name}", uid=record.run_id)
     except (NotFound, Conflict):
         pass  # it is gone, or another run has its name
     except Refused as refused:
@@ -111,8 +109,7 @@ async def retry(
     Raises:
         Problem: there is no such run, it has not ended, or its retry is refused.
     """
-    run = services.mirror.find(run_id)
-    source = await services.record(run) if run else await services.find(run_id)
+    source = await services.find(run_id)
     if source is None:
         raise not_found(run_id)
     if source.status not in ENDED_STATUSES:
@@ -189,12 +186,7 @@ def _live_retry(services: Services, run_id: str) -> CodexRun | None:
 
 async def _retry_name(services: Services, source: RunRecord) -> str:
     """Return the name of a run's next retry."""
-    retries = {
-        run.metadata.uid
-        for run in services.mirror.runs.values()
-        if run.spec.retry_of and run.spec.retry_of.uid == source.run_id
-    }
-    count = len(retries)
+    count = services.mirror.retries(source.run_id)
     # Without the registry only the objects that are still there are counted.
     with contextlib.suppress(Unavailable):
         counts = await services.registry.counts(Filter(retry_of=(source.run_id,)))

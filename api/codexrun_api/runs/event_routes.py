@@ -15,6 +15,7 @@ from codexrun_api.mirror.event_buffer import Event, Lagged
 from codexrun_api.schemas import query_params
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices, Services
+from codexrun_core.errors import Unavailable
 
 router = APIRouter(tags=["events"])
 
@@ -80,9 +81,13 @@ async def _follow(
             if resumed_position is not None:
                 position = resumed_position
             elif last_id.isdecimal():
-                for run in services.mirror.changed_since(int(last_id)):
-                    event = services.mirror.event(run, "run.phase")
-                    if query(event):
+                for run_id in services.mirror.changed_since(int(last_id)):
+                    try:
+                        run = await services.run_of_id(run_id)
+                    except Unavailable:
+                        yield sse.RECONNECT
+                        return
+                    if run and query(event := services.mirror.event(run, "run.phase")):
                         yield _format(event)
         while True:
             try:

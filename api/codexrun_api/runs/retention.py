@@ -1,7 +1,9 @@
 """POST /cleanup: what is older than its time goes.
 
 The artifacts first, the row last: a crash in between leaves a row whose folder is gone, which the
-next call removes, and never a folder that no row knows.
+next call removes, and never a folder that no row knows. What comes of a removed run afterwards
+makes no row again; a piece of log that the ingest port had to take while the registry was away goes
+with the next call.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas import query_params, requests
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import CurrentServices
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 from codexrun_core.times import moment
 
@@ -59,8 +61,19 @@ async def clean_up(
     while run_ids := await services.registry.expired(before, BATCH_RUNS):
         folders += await asyncio.to_thread(_count_true, services.archive.remove, run_ids)
         removed += await services.registry.remove(run_ids)
+    folders += await _remove_late_folders(services)
     log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
     return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
+
+
+async def _remove_late_folders(services: Services) -> int:
+    """Remove what came of runs that had been removed already; return how many folders went."""
+    folders = 0
+    last = ""
+    while run_ids := await services.registry.removed(services.settings.namespace, last):
+        folders += await asyncio.to_thread(_count_true, services.archive.remove, run_ids)
+        last = run_ids[-1]
+    return folders
 
 
 def _count_true(do: Callable[[str], bool], run_ids: list[str]) -> int:

@@ -189,7 +189,10 @@ async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response
 async def get_run_details(services: CurrentServices, _: Caller, record: Run) -> RunDetails:
     """Limits in force, conditions, and every transition of one run; the latter also after its
     object is gone."""
-    run = services.mirror.runs.get(record.run_id)
+    try:
+        run = await services.object_of(record.run_id)
+    except Unavailable:
+        run = None
     job_type = services.catalog.job_types.get(record.job_type)
     limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(

@@ -152,7 +152,7 @@ async def wait_until_terminal(services: Services, record: RunRecord, seconds: fl
     async with services.mirror.follow(record.name) as followed:
         run = services.mirror.runs.get(record.run_id)
         if run is None:
-            return await services.registry.get(record.run_id) or record
+            return await services.run_of_id(record.run_id) or record
         followed.tell(run, gone=False)
         await followed.until(
             lambda run: run.status.phase.terminal, record.run_id, seconds, services.stop
@@ -192,14 +192,15 @@ def job_type_not_found(name: str) -> Problem:
 
 
 async def _only_in_registry(services: Services, new: NewRun) -> RunRecord | None:
-    """Return the record of a keyed run whose object is gone already."""
-    if services.mirror.find(new.name):
+    """Return the record of a keyed run whose object is gone already, or not listed yet: whether its
+    row says so is no matter, since nobody may have seen it go."""
+    if new.name in services.mirror.names:
         return None
     try:
         record = await services.registry.find_by_name(services.settings.namespace, new.name)
     except Unavailable:
         return None
-    if record is None or record.deleted_at is None:
+    if record is None:
         return None
     requested = CodexRun.model_validate({"metadata": {}, "spec": new.spec}).spec.dump()
     stored = CodexRun.model_validate({"metadata": {}, "spec": record.spec}).spec.dump()

@@ -4,6 +4,7 @@ Two kinds of trouble only: the schema is another version's (SchemaError), or the
 (Unavailable).
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
@@ -23,12 +24,14 @@ T = TypeVar("T")
 
 
 class Database:
-    """Connections and schema. Every method of it and of what builds on it may raise Unavailable
-    (nothing is known about what happened) and SchemaError."""
+    """Connections and schema. Every method of it and of what builds on it may raise Unavailable:
+    SchemaError, one kind of it, where the schema is another version's, as before `migrate`."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
-        self._checked = False
+        self.migrated = asyncio.Event()  # the schema has been found to be this version's
+        # This process has migrated rows: some have columns that only their runs' next states fill.
+        self.upgraded = False
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -61,8 +64,8 @@ class Database:
             SchemaError: it is newer.
             Unavailable: the database is away, or another process migrates for too long.
         """
-        await self._in_transaction(schema.upgrade)
-        self._checked = True
+        self.upgraded = await self._in_transaction(schema.upgrade) or self.upgraded
+        self.migrated.set()
 
     async def check(self) -> None:
         """Check that database and schema are there: for readiness.
@@ -72,7 +75,7 @@ class Database:
             Unavailable: the database is away.
         """
         await self._reading(schema.check)
-        self._checked = True
+        self.migrated.set()
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
         """Return what `work` returns, in a transaction of its own."""
@@ -80,7 +83,7 @@ class Database:
         return await self._in_transaction(work)
 
     async def _ready(self) -> None:
-        if not self._checked:
+        if not self.migrated.is_set():
             await self.check()
 
     async def _all(self, query: sa.Select[Any], **values: Any) -> list[Any]:
@@ -115,7 +118,7 @@ class Database:
 def insert_once(dialect: str, table: sa.Table) -> Any:
     """Return an insert that returns a row if there was none of that key."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing().returning(table.c.seq)
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def batches(run_ids: Collection[str]) -> Iterator[list[str]]:

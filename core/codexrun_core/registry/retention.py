@@ -1,14 +1,24 @@
-"""What happens to rows whose objects are gone, and when do they go themselves?"""
+"""What happens to rows whose objects are gone, and when do they go themselves?
+
+A row may go before its object. That is noted, so that whatever comes of the object later makes no
+row again; the note goes with the object.
+"""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
 from codexrun_core import reasons
-from codexrun_core.registry.database import IDS_PER_STATEMENT, Database, batches
-from codexrun_core.registry.tables import run_events, runs
+from codexrun_core.registry.database import (
+    IDS_PER_STATEMENT,
+    Database,
+    batches,
+    insert_once,
+)
+from codexrun_core.registry.tables import removed_runs, run_events, runs
 from codexrun_core.resources.phases import DELETED, ENDED_STATUSES, TERMINAL_STATUSES, Phase
 
 
@@ -39,12 +49,7 @@ class Retention(Database):
             "status": sa.case((is_terminal, runs.c.status), else_=DELETED),
         }
         for batch in batches(run_ids):
-            gone = (
-                sa.update(runs)
-                .where(runs.c.run_id.in_(batch), runs.c.deleted_at.is_(None))
-                .values(values)
-            )
-            changed += await self._write(partial(_change, gone))
+            changed += await self._write(partial(_mark_deleted, batch, values))
         return changed
 
     async def expired(self, before: datetime, limit: int = IDS_PER_STATEMENT) -> list[str]:
@@ -69,10 +74,17 @@ class Retention(Database):
         return sum([await self._write(partial(_remove, batch)) for batch in batches(run_ids)])
 
 
-def _change(statement: sa.Update, connection: sa.Connection) -> int:
-    return connection.execute(statement).rowcount
+def _mark_deleted(run_ids: list[str], values: dict[str, Any], connection: sa.Connection) -> int:
+    connection.execute(sa.delete(removed_runs).where(removed_runs.c.run_id.in_(run_ids)))
+    gone = runs.c.run_id.in_(run_ids) & runs.c.deleted_at.is_(None)
+    return connection.execute(sa.update(runs).where(gone).values(values)).rowcount
 
 
 def _remove(run_ids: list[str], connection: sa.Connection) -> int:
+    chosen = runs.c.run_id.in_(run_ids)
+    present = sa.select(runs.c.run_id, runs.c.namespace).where(chosen, runs.c.deleted_at.is_(None))
+    for run_id, namespace in connection.execute(present).all():
+        entry = {"run_id": run_id, "namespace": namespace}
+        connection.execute(insert_once(connection.dialect.name, removed_runs), entry)
     connection.execute(sa.delete(run_events).where(run_events.c.run_id.in_(run_ids)))
-    return connection.execute(sa.delete(runs).where(runs.c.run_id.in_(run_ids))).rowcount
+    return connection.execute(sa.delete(runs).where(chosen)).rowcount

@@ -21,7 +21,7 @@ from codexrun_core.registry.queries import (
 )
 from codexrun_core.registry.sorted_queries import order, page_ids
 from codexrun_core.registry.tables import run_events, runs
-from codexrun_core.resources.phases import ENDED_STATUSES, TERMINAL_STATUSES
+from codexrun_core.resources.phases import TERMINAL_STATUSES
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.paging import MAX_PAGE_SIZE, PAGE_SIZE, Page, parse_token, token_after
 from codexrun_core.runs.record import RunRecord
@@ -109,14 +109,6 @@ class Rows(Database):
         return {
             row[0]: row[1] for row in await self._all(count_by_status(run_filter, self.dialect))
         }
-
-    async def live(self) -> list[tuple[str, str]]:
-        """Return id and name of every run that has not ended and whose object was not found to be
-        gone."""
-        query = sa.select(runs.c.run_id, runs.c.name).where(
-            runs.c.status.not_in(sorted(ENDED_STATUSES))
-        )
-        return [(run_id, name) for run_id, name in await self._all(query)]
 
     async def open_logs(self) -> list[RunRecord]:
         """Return the runs that have started and ended, but of whose log nobody has said whether it

@@ -16,14 +16,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from codexrun_core.errors import Unavailable
 from codexrun_core.registry.tables import metadata
 
 # "codexrun": advisory locks share one number space per database
 LOCK_KEY = 0x636F646578_72756E % 2**63
 
 
-class SchemaError(Exception):
-    """The registry's schema is not this version's. The message says which way out there is."""
+class SchemaError(Unavailable):
+    """The registry's schema is not this version's, and nothing was done. The message says which way
+    out there is."""
 
 
 def head() -> str:
@@ -62,9 +64,9 @@ def check(connection: sa.Connection) -> None:
     )
 
 
-def upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection) -> bool:
     """Bring the database to this version's schema, within the caller's transaction and under a
-    lock.
+    lock; return whether there was an older one.
 
     A newer schema that only adds to this version's stays as it is.
 
@@ -75,8 +77,9 @@ def upgrade(connection: sa.Connection) -> None:
     revision = _current_revision(connection)
     if revision is not None and not _is_known(revision):
         check(connection)
-        return
+        return False
     _run(connection, lambda config: command.upgrade(config, "head"))
+    return revision not in (None, head())
 
 
 def downgrade(connection: sa.Connection, revision: str) -> None:

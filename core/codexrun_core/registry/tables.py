@@ -161,6 +161,14 @@ runs = sa.Table(
         "cost_micro_usd",
         "created_at",
     ),
+    # Rows whose objects are in the cluster, as far as is known: few among all.
+    sa.Index(
+        "ix_runs_present",
+        "namespace",
+        "seq",
+        sqlite_where=sa.text("deleted_at IS NULL"),
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    ),
 )
 
 run_events = sa.Table(
@@ -173,8 +181,25 @@ run_events = sa.Table(
     _column("status", SafeText, null=False),
     _column("reason", SafeText),
     _column("at", Utc, null=False),
+    # true until what follows the transition has been done
+    sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("event_id", name="uq_run_events_event_id"),
     sa.Index("ix_run_events_run_id", "run_id", "seq"),
+    sa.Index(
+        "ix_run_events_pending",
+        "seq",
+        sqlite_where=sa.text("pending"),
+        postgresql_where=sa.text("pending"),
+    ),
+)
+
+# Runs whose rows retention has removed while their objects were in the cluster: those get no row
+# again. An entry goes with the object.
+removed_runs = sa.Table(
+    "removed_runs",
+    metadata,
+    sa.Column("run_id", SafeText, primary_key=True),
+    _column("namespace", SafeText, null=False),
 )
 
 # runs.labels one by one, kept by triggers, with what lists and counts of one label's runs need.

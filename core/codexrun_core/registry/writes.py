@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
 from codexrun_core.registry.queries import RUN_COLUMNS
-from codexrun_core.registry.tables import run_events, runs
+from codexrun_core.registry.tables import removed_runs, run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
 from codexrun_core.runs.lifecycle_hooks import Transition, transition_between
@@ -19,6 +19,9 @@ from codexrun_core.runs.record import RunRecord, merge, search_text, usage_colum
 # Made once: putting 45 columns together takes longer than the database does.
 LOCKED_ROW = (
     sa.select(*RUN_COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
+)
+REMOVED_RUN = sa.select(removed_runs.c.run_id).where(
+    removed_runs.c.run_id == sa.bindparam("run_id")
 )
 UPDATE_ROW = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
 
@@ -29,11 +32,15 @@ class Writes(Database):
     async def record(self, run: RunRecord) -> Transition | None:
         """Insert or patch the row of this run, and return the transition if it is new.
 
-        What is older than the row changes nothing, and a row that has ended keeps its outcome.
+        What is older than the row changes nothing, a row that has ended keeps its outcome, and a
+        run that retention has removed gets no row again. A new transition is recorded with the
+        row, and pending until `settle_transitions` is told of it.
         """
 
         def write(connection: sa.Connection) -> Transition | None:
             row = self._locked(connection, run.run_id)
+            if row is None and connection.execute(REMOVED_RUN, {"run_id": run.run_id}).first():
+                return None
             if row is None and self._insert(connection, run):
                 return self._move(connection, None, run)
             row = row or self._locked(connection, run.run_id)
@@ -116,6 +123,7 @@ class Writes(Database):
             "status": after.status,
             "reason": after.reason,
             "at": move.at,
+            "pending": True,
         }
         recorded = connection.execute(insert_once(self.dialect, run_events), event)
         return move if recorded.first() is not None else None

@@ -183,7 +183,9 @@ async def test_the_ingest_port_has_the_same_bounds(tmp_path: Path) -> None:
     async def never(*_: object) -> Any:
         raise AssertionError("nobody is asked")
 
-    app = create_ingest_app(Archive(tmp_path), never, never, never, find_run=never)
+    app = create_ingest_app(
+        Archive(tmp_path), never, never, never, find_run=never, is_removed=never
+    )
     for path in (
         "/ingest/log",
         "/ingest/usage",

@@ -74,7 +74,7 @@ async def main():
     async with await Registry.open("sqlite:///{tmp_path}/registry.db") as registry:
         await registry.migrate()
         logging.getLogger("sqlalchemy.engine").setLevel("INFO")
-        await registry.live()
+        await registry.present("codexrun")
 asyncio.run(main())
 """
     lines = printed(code)

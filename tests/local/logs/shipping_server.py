@@ -52,6 +52,9 @@ async def main(port, root):
     async def on_log(run_id, path, size, complete, note):
         tell(run_id=run_id, path=path, bytes=size, complete=complete, note=note)
 
+    async def is_removed(_run_id):
+        return False
+
     async def find(run_id):
         status = "succeeded" if (root / f"{run_id}.ended").exists() else "running"
         changed = root / f"{run_id}.record"
@@ -81,7 +84,13 @@ async def main(port, root):
     app.mount(
         "/",
         create_ingest_app(
-            archive, authenticate, on_usage, on_log, find_run=find, notifier=notifier
+            archive,
+            authenticate,
+            on_usage,
+            on_log,
+            find_run=find,
+            is_removed=is_removed,
+            notifier=notifier,
         ),
     )
     server = uvicorn.Server(

@@ -35,6 +35,7 @@ class Row:
         self.log = []
         self.down = False
         self.records = {}
+        self.removed = set()
 
     async def on_usage(self, run_id, usage):
         self.usage.append((run_id, usage))
@@ -48,6 +49,11 @@ class Row:
         if self.down:
             raise Unavailable("the registry is away")
         return self.records.get(run_id)
+
+    async def is_removed(self, run_id):
+        if self.down:
+            raise Unavailable("the registry is away")
+        return run_id in self.removed
 
 
 async def authenticate(token):
@@ -63,7 +69,14 @@ def row():
 
 @pytest.fixture
 def app(archive, row):
-    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log, find_run=row.find_run)
+    return create_ingest_app(
+        archive,
+        authenticate,
+        row.on_usage,
+        row.on_log,
+        find_run=row.find_run,
+        is_removed=row.is_removed,
+    )
 
 
 @pytest.fixture
@@ -116,6 +129,22 @@ async def test_a_registry_that_is_away_at_the_end_is_told_when_the_gate_comes_ag
     assert (await post(gate, 4, b"", end="cut"))[0] == 200
     assert archive.read(RUN, 0, 1000).count(b"log.cut_off") == 1
     assert row.log == [(RUN, f"runs/{RUN}/logs.txt", archive.size(RUN), False, CUT)]
+
+
+async def test_nothing_is_kept_of_a_run_that_was_removed(gate, archive, row):
+    """A gate gives up at a 404. While nobody can say, its piece is taken: it may be a run's first."""
+    await post(gate, 0, b"one\n")
+    archive.remove(RUN)
+    row.removed.add(RUN)
+    for answer in (
+        await gate.post("/ingest/log", params={"offset": 4}, content=b"late\n"),
+        await gate.post("/ingest/log", params={"offset": 4, "end": "complete"}),
+        await gate.put("/ingest/artifacts/message.txt", content=b"late"),
+    ):
+        assert (answer.status_code, "was removed" in answer.json()["error"]) == (404, True)
+    assert not archive.holds(RUN)
+    row.down = True
+    assert (await post(gate, 0, b"one\n"))[0] == 200
 
 
 async def test_an_attempt_that_is_over_writes_no_more(gate, archive):

@@ -106,6 +106,17 @@ async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
     assert archive.log(RUN).complete is False
 
 
+async def test_a_log_whose_row_was_removed_meanwhile_goes_too(archive):
+    async def on_log(*_):
+        return False
+
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    ends = LogSealer(archive, on_log, LogNotifier(), wait=0.0)
+    ends(moved("Failed", failure={"class": "evicted", "message": "memory", "retryable": True}))
+    await settle(ends)
+    assert not archive.holds(RUN)
+
+
 async def test_a_started_run_that_shipped_nothing_has_a_log_that_says_so(archive, ends, told):
     ends(moved("Failed", failure={"class": "node_lost", "message": "gone", "retryable": True}))
     await settle(ends)

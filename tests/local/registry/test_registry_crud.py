@@ -148,17 +148,79 @@ async def test_deleted_unseen_is_marked_and_not_made_up(registry: Registry) -> N
     assert (done.status, done.result, done.error) == ("succeeded", "fine", None)
     assert lost.deleted_at
     assert done.deleted_at
-    assert await registry.live() == []
+    assert await registry.present("codexrun") == []
     assert await registry.record(row(0, "running", resource_version=9)) is None
     assert await registry.record(row(0, "succeeded")), "its end was seen after all"
 
 
-async def test_live_lists_what_has_not_ended(registry: Registry) -> None:
-    for number, status in enumerate(
-        ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed")
-    ):
-        await registry.record(row(number, status))
-    assert sorted(await registry.live()) == sorted((run_id(n), f"run-{n}") for n in range(5))
+async def test_present_are_rows_of_all_statuses_whose_objects_were_not_found_gone_in_pieces(
+    registry: Registry,
+) -> None:
+    statuses = ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed")
+    for number, status in enumerate(statuses):
+        await registry.record(row(number, status, resource_version=number))
+    await registry.record(row(7, "running", namespace="another"))
+    await registry.mark_deleted([run_id(2), run_id(6)])
+    pieces = []
+    last = 0
+    while piece := await registry.present("codexrun", last, 2):
+        pieces.append([(found.run_id, found.name, found.resource_version) for found in piece])
+        last = piece[-1].seq
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    assert [found for piece in pieces for found in piece] == [
+        (run_id(n), f"run-{n}", n) for n in (0, 1, 3, 4, 5)
+    ]
+
+
+async def test_a_removed_run_gets_no_row_again_until_its_object_is_gone(registry: Registry) -> None:
+    for number in range(3):
+        await registry.record(row(number, "succeeded"))
+    await registry.mark_deleted([run_id(2)])
+    assert await registry.remove([run_id(n) for n in range(3)]) == 3
+    for number in range(2):
+        assert await registry.record(row(number, "succeeded", resource_version=9)) is None
+        assert await registry.get(run_id(number)) is None
+    assert await registry.removed("codexrun") == [run_id(0), run_id(1)], "2 had no object any more"
+    assert await registry.removed("codexrun", run_id(0), 1) == [run_id(1)]
+    assert await registry.removed("another") == []
+    assert await registry.revisions([run_id(n) for n in range(4)]) == {
+        run_id(0): None,
+        run_id(1): None,
+    }
+    await registry.mark_deleted([run_id(0), run_id(2)])
+    assert await registry.removed("codexrun") == [run_id(1)]
+    assert await registry.pending_transitions(10) == []
+
+
+async def test_revisions_are_those_of_the_rows(registry: Registry) -> None:
+    states = [row(n, "running", attempt=n + 1, resource_version=n) for n in range(3)]
+    for state in states:
+        await registry.record(state)
+    assert await registry.revisions([run_id(n) for n in range(9)]) == {
+        state.run_id: state.revision for state in states
+    }
+
+
+async def test_transitions_are_pending_in_their_order_until_they_are_settled(
+    registry: Registry,
+) -> None:
+    first = await registry.record(row(0, "pending", reason="New"))
+    other = await registry.record(row(1, "running"))
+    second = await registry.record(row(0, "running", reason="Running"))
+    end = await registry.record(row(0, "failed", reason="Timeout", finished_at=later(9)))
+    pending = await registry.pending_transitions(10)
+    assert [(move.event_id, move.before, move.status, move.at) for move in pending] == [
+        (move.event_id, move.before, move.status, move.at) for move in (first, other, second, end)
+    ]
+    assert [move.run.reason for move in pending] == ["New", None, "Running", "Timeout"]
+    assert pending[-1].run == await registry.get(run_id(0))
+    assert await registry.pending_transitions(1) == pending[:1]
+    await registry.settle_transitions([first.event_id, end.event_id])
+    await registry.settle_transitions([])
+    left = await registry.pending_transitions(10)
+    assert [move.event_id for move in left] == [other.event_id, second.event_id]
+    assert await registry.record(row(0, "failed", finished_at=later(9))) is None
+    assert len(await registry.pending_transitions(10)) == 2, "nothing is recorded twice"
 
 
 async def test_open_logs_are_of_runs_that_started_and_ended(registry: Registry) -> None:
@@ -218,7 +280,7 @@ async def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 registry.record(row()),
                 registry.migrate(),
                 registry.check(),
-                registry.live(),
+                registry.present("codexrun"),
             ):
                 with pytest.raises(Unavailable, match="registry: "):
                     await call

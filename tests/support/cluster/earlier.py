@@ -20,6 +20,9 @@ from codexrun_core.registry import schema
 
 # Main as it was before upgrades were tested. Move it on when a version has been released.
 EARLIER = "6fd06f6d09c738f25f6927bd6c25d6b957d74ea1"
+# An early state of main that works on a registry which a newer version has added to. Once EARLIER
+# does, one is enough.
+ROLLED_BACK_TO = "0595962f372bcfc0ec51368ab0ad4722e918d4a0"
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])

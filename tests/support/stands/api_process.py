@@ -43,14 +43,16 @@ def running(name: str, uid: str) -> Json:
 class ApiProcess:
     """It comes back on the same ports with the same folder, and with these runs.
 
-    port: of REST and console; ingest_port: of the gates.
+    port: of REST and console; ingest_port: of the gates. registry_url: SQLite in the folder if
+    empty.
     """
 
-    def __init__(self, folder: Path, runs: Sequence[Json] = ()) -> None:
+    def __init__(self, folder: Path, runs: Sequence[Json] = (), *, registry_url: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.port = free_port()
         self.ingest_port = free_port()
+        self._registry_url = registry_url
         self._runs = folder / "runs.json"
         self._runs.write_text(json.dumps(runs))
         self.start()
@@ -63,6 +65,7 @@ class ApiProcess:
             "CODEXRUN_DATA": str(self.folder),
             "CODEXRUN_PORT": str(self.port),
             "CODEXRUN_INGEST_PORT": str(self.ingest_port),
+            "CODEXRUN_REGISTRY_URL": self._registry_url,
         }
         command = [sys.executable, __file__, str(self._runs)]
         with (self.folder / "api.log").open("ab") as log:

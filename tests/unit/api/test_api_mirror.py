@@ -1,8 +1,9 @@
 """CodexRuns into rows: whatever happened while nobody watched, and however long the registry was
 away."""
 
-import json
+from dataclasses import replace
 
+import pytest
 from apistand import Stand
 from fake_cluster import FakeCluster
 from manifests import prompt
@@ -14,6 +15,7 @@ from codexrun_api.runs import actions
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import RunRecord
 
 
 def applied(stand: Stand, name: str, inputs: dict | None = None) -> dict:
@@ -58,14 +60,83 @@ async def test_a_finished_run_keeps_its_row(stand: Stand) -> None:
 
 
 async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> None:
-    """Another process starts later on the same registry, with a cluster that has lost the run."""
+    """Another process starts later on the same registry, with a cluster that has lost the runs: the
+    one that went on and the one that had ended."""
+    going = applied(stand, "going")["metadata"]["uid"]
+    ended = applied(stand, "ended")["metadata"]["uid"]
+    await stand.finish("ended")
+    later = FakeCluster()
+    later.version = stand.kube.version
+    await caught_up(Mirror(later, stand.registry, EventBuffer()))
+    row = await stand.registry.get(going)
+    assert (row.status, row.reason) == ("deleted", "DeletedUnseen")
+    row = await stand.registry.get(ended)
+    assert (row.status, row.deleted_at is None) == ("succeeded", False)
+
+
+async def caught_up(mirror: Mirror) -> None:
+    """As a process that starts: list, then write all that there is to write."""
+    await mirror.watcher._list()
+    mirror.writer.compare(mirror.comparison)
+    await mirror.writer.drain()
+
+
+async def test_an_idempotency_key_is_its_run_also_where_nobody_saw_the_object_go(
+    stand: Stand,
+) -> None:
+    """Whether an earlier process's row says that the object is gone is no matter."""
+    key = {"headers": {"Idempotency-Key": '"once"'}}
+    started = (await stand.start(**key)).json()
+    await stand.finish(started["name"])
+    path = f"{stand.kube.runs}/{started['name']}"
+    del stand.kube.objects[path]  # without an event
+    stand.services.mirror._take_list((), stand.kube.version)
+    stand.services.mirror.writer._changes.clear()
+    assert (await stand.registry.get(started["run_id"])).deleted_at is None
+    again = await stand.start(**key)
+    assert (again.status_code, again.json()["run_id"]) == (202, started["run_id"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert stand.kube.run_names == []
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["before", "after"])
+async def test_the_end_is_followed_although_the_answer_to_its_write_was_lost(
+    stand: Stand, lost: bool
+) -> None:
+    """Once, for whoever follows; in the order in which it was recorded."""
+    told: list[tuple[str, str]] = []
+    stand.services.mirror.writer.listen(lambda move: told.append((move.run.name, move.status)))
+    record = stand.registry.record
+    failed: list[str] = []
+
+    async def unreliable(run: RunRecord) -> object:
+        answer = await record(run) if lost else None
+        if run.terminal and not failed:
+            failed.append(run.name)
+            raise Unavailable("registry: the server closed the connection")
+        return answer if lost else await record(run)
+
+    stand.registry.record = unreliable
+    applied(stand, "mine")
+    stand.kube.status("mine", "Running")
+    await stand.finish("mine")
+    assert failed == ["mine"]
+    assert told == [("mine", status) for status in ("pending", "running", "succeeded")]
+    assert await stand.registry.pending_transitions(10) == []
+
+
+async def test_what_an_earlier_process_recorded_and_did_not_follow_is_followed(
+    stand: Stand,
+) -> None:
     uid = applied(stand, "mine")["metadata"]["uid"]
     await stand.mirrored()
-    later = Mirror(FakeCluster(), stand.registry, EventBuffer())
-    later.writer.missing(lambda run_id: run_id not in later.runs)
-    await later.writer.drain()
     row = await stand.registry.get(uid)
-    assert (row.status, row.reason) == ("deleted", "DeletedUnseen")
+    await stand.registry.record(replace(row, status="running", rank=3, resource_version=10**6))
+    told: list[str] = []
+    writer = RegistryWriter(stand.registry, (lambda move: told.append(move.status),))
+    await writer.drain()
+    await writer.drain()
+    assert told == ["running"]
 
 
 async def test_while_the_registry_is_away_changes_wait_and_lag_shows(stand: Stand) -> None:
@@ -217,6 +288,66 @@ async def test_cleanup_removes_what_ended_long_ago_and_nothing_live(stand: Stand
     assert (await stand.registry.get(live["run_id"])) is not None
 
 
+async def test_cleanup_is_for_good_while_the_object_is_still_there(stand: Stand) -> None:
+    """Neither a late event, nor a gate's last piece, nor another process's list bring it back."""
+    run = (await stand.start()).json()
+    await stand.finish(run["name"])
+    archive = stand.services.archive
+    body = {"older_than": "2100-01-01T00:00:00Z"}
+    assert (await stand.http.post("/cleanup", json=body)).json()["removed"] == 1
+    label = {"metadata": {"labels": {"team": "late"}}}
+    stand.kube.patch(f"{stand.kube.runs}/{run['name']}", label)
+    archive.append_attempt(run["run_id"], 1, 0, b"a late line\n")
+    await stand.mirrored()
+    await caught_up(Mirror(stand.kube, stand.registry, EventBuffer()))
+    assert await stand.registry.get(run["run_id"]) is None
+    assert (await stand.http.get("/runs")).json() == {"runs": []}
+    assert (await stand.http.post("/cleanup", json=body)).json()["folders"] == 1
+    assert not archive.holds(run["run_id"])
+    stand.kube.remove(f"{stand.kube.runs}/{run['name']}")
+    await stand.mirrored()
+    assert await stand.registry.removed("codexrun") == [], "nothing is kept of it"
+
+
+async def test_rows_that_the_database_has_lost_come_back_with_the_registry(stand: Stand) -> None:
+    """As after a failover to a copy that was behind, or from a backup."""
+    live = applied(stand, "live")["metadata"]["uid"]
+    ended = applied(stand, "ended")["metadata"]["uid"]
+    await stand.finish("ended")
+    await stand.registry.remove([live, ended])
+    await stand.registry.mark_deleted([live, ended])  # that they were removed is lost too
+    record = stand.registry.record
+    away = [Unavailable("registry: the server closed the connection")]
+
+    async def once_away(run: RunRecord) -> object:
+        if away:
+            raise away.pop()
+        return await record(run)
+
+    stand.registry.record = once_away
+    applied(stand, "next")
+    await stand.mirrored()
+    assert [(await stand.registry.get(uid)).status for uid in (live, ended)] == [
+        "pending",
+        "succeeded",
+    ]
+
+
+async def test_a_row_that_is_younger_than_the_list_is_asked_for_before_it_is_marked(
+    stand: Stand,
+) -> None:
+    """Another process of the api may see more; or etcd was put back, and it is gone indeed."""
+    there, gone = (applied(stand, name)["metadata"]["uid"] for name in ("there", "gone"))
+    await stand.mirrored()
+    other = FakeCluster()
+    other.objects = {f"{other.runs}/there": stand.kube.run("there")}
+    mirror = Mirror(other, stand.registry, EventBuffer())
+    mirror.writer.compare(mirror.comparison)
+    await mirror.writer.drain()
+    rows = [await stand.registry.get(uid) for uid in (there, gone)]
+    assert [row.status for row in rows] == ["pending", "deleted"]
+
+
 async def test_metrics_know_routes_and_rows(stand: Stand) -> None:
     await stand.http.get("/runs/nobody")
     await stand.start()
@@ -252,10 +383,10 @@ async def test_a_failure_names_its_class_as_the_document_says(stand: Stand) -> N
     assert (await stand.http.get(f"/runs/{name}")).json()["failure"] == failure
 
 
-async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_them(
+async def test_the_mirror_keeps_next_to_nothing_of_ended_runs_and_every_answer_has_them(
     stand: Stand,
 ) -> None:
-    """By size: what is kept of a run that has ended does not grow with its inputs."""
+    """By size: it does not grow with what the run had."""
     inputs = {"name": "x" * 60_000}
     for name in ("large", "away"):
         assert (await stand.start(name=name, inputs=inputs)).status_code == 202
@@ -263,12 +394,11 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     assert live.spec.inputs == inputs
     await stand.finish("large")
     await stand.finish("away")
-    kept = [stand.services.mirror.find(name) for name in ("large", "away")]
+    kept = list(stand.services.mirror.ended.values())
+    assert ([run.name for run in kept], stand.services.mirror.runs) == (["large", "away"], {})
     events = stand.services.event_buffer.since(0)
-    assert all(len(run.model_dump_json()) < 5_000 for run in kept)
-    assert all(
-        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._objects.values()
-    )
+    assert all(len(repr(run)) < 500 for run in kept)
+    assert stand.services.mirror.watcher._objects == {}
     assert events
     assert all(len(event.data) < 5_000 for event in events)
     assert (await stand.http.get("/runs/large")).json()["params"] == inputs

@@ -25,7 +25,7 @@ from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
-from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.resources.limits import Limits
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord
@@ -81,7 +81,7 @@ def tab_of(query: Mapping[str, str]) -> str:
 
 async def _head(services: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
     """Return what stands above the tabs and beside them."""
-    run = services.mirror.runs.get(record.run_id)
+    run = await _unless_unavailable(services.object_of(record.run_id), None)
     job_type = services.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
     state = state_of(record.status)
@@ -108,6 +108,7 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
     return {
         "run": record,
         "object": run,
+        "present": services.mirror.name_of(record.run_id) is not None,
         "state": state,
         "sentence": status_text.sentence(
             record,
@@ -218,7 +219,8 @@ async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) 
         case "artifacts":
             return await off_loop(partial(_artifacts, services.archive, run_id))
         case _:
-            return {"manifest": await off_loop(partial(manifest, services, record))}
+            run = await _unless_unavailable(services.object_of(run_id), None)
+            return {"manifest": await off_loop(partial(manifest, run, record))}
 
 
 def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
@@ -294,12 +296,11 @@ def _text(path: Path, max_bytes: int) -> str:
         return file.read(max_bytes).decode("utf-8", "replace")
 
 
-def manifest(services: Services, record: RunRecord) -> str:
-    """Return the object as it is, or, once it is gone, the one that would make the same run."""
-    run = services.mirror.runs.get(record.run_id)
+def manifest(run: CodexRun | None, record: RunRecord) -> str:
+    """Return the object as it is, or, without one, the one that would make the same run."""
     if run:
         manifest_body = run.dump()
-        if "inputs" in record.spec:  # the mirror keeps none of a run that has ended
+        if "inputs" in record.spec:  # the mirror keeps no large ones
             manifest_body["spec"]["inputs"] = record.spec["inputs"]
         manifest_body["metadata"] = {
             k: v for k, v in manifest_body["metadata"].items() if v not in ({}, "", None)

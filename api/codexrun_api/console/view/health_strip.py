@@ -26,7 +26,7 @@ class Sign:
 def signs_of(services: "Services", now: datetime) -> tuple[Sign, ...]:
     return (
         operator_sign(services.mirror.runs.values(), now),
-        registry_sign(services.mirror.writer.lag),
+        registry_sign(services.mirror.writer.lag, away=services.mirror.writer.away),
         cluster_sign(services.ready),
     )
 
@@ -41,7 +41,11 @@ def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
     return Sign("operator", True, "operator")
 
 
-def registry_sign(lag: float) -> Sign:
+def registry_sign(lag: float, *, away: bool = False) -> Sign:
+    """Return whether rows are written. While the registry is away, lists and totals have nothing
+    to show."""
+    if away and lag > MAX_LAG_SECONDS:
+        return Sign("registry", False, f"registry away for {round(lag)} s")
     if lag > MAX_LAG_SECONDS:
         return Sign("registry", False, f"registry {round(lag)} s behind")
     return Sign("registry", True, f"registry, {lag:.1f} s behind" if lag >= 0.1 else "registry")
