@@ -67,7 +67,18 @@ def mesh_container(lab: Lab, job_type: str, folder: Path) -> Iterator[None]:
     subject = ("-subj", "/CN=mesh", "-addext", f"subjectAltName=IP:{NODE_IP}")
     files = ("-keyout", str(key), "-out", str(certificate))
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *subject],
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            *files,
+            *subject,
+        ],
         check=True,
         capture_output=True,
     )
@@ -77,7 +88,12 @@ def mesh_container(lab: Lab, job_type: str, folder: Path) -> Iterator[None]:
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     name = f"mesh-of-{job_type}"
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["pods"],
+    }
     webhook = {
         "name": "mesh.codexrun.test",
         "clientConfig": {
@@ -107,7 +123,7 @@ def mesh_container(lab: Lab, job_type: str, folder: Path) -> Iterator[None]:
 class Mesh(http.server.BaseHTTPRequestHandler):
     """Adds a copy of the agent's container, without its files, that sleeps."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         agent = review["request"]["object"]["spec"]["containers"][0]
         kept = ("image", "imagePullPolicy", "securityContext")

@@ -72,15 +72,17 @@ def test_a_drained_node_fails_what_ran_and_starts_the_rest_when_it_is_back(lab: 
                 f"--pod-selector=codexrun.dev/job-type={job_type}",
                 "--timeout=120s",
             )
-            # The operator goes from the node too, and finds no other.
+            evicted = node_parts.all_ended(lab, running)
+            assert [status["failure"]["class"] for status in evicted] == ["evicted", "evicted"]
+            assert all(status["failure"]["retryable"] for status in evicted)
+            assert all(status["usage"]["totalTokens"] > 0 for status in evicted)
+            for run in waiting:
+                lab.until(run, lambda run: run["status"].get("reason") == "Unschedulable")
+            # The operator goes from the node too, and there is no place for another.
             lab.kubectl("delete", "pod", "-l", SELECTOR, "--wait=true")
         finally:
             lab.kubectl("uncordon", name)
         until_the_node_is_well(lab)
-        evicted = node_parts.all_ended(lab, running)
-        assert [status["failure"]["class"] for status in evicted] == ["evicted", "evicted"]
-        assert all(status["failure"]["retryable"] for status in evicted)
-        assert all(status["usage"]["totalTokens"] > 0 for status in evicted)
         ended = node_parts.all_ended(lab, waiting)
         assert [status["phase"] for status in ended] == ["Succeeded", "Succeeded"]
         assert outside.most <= 2

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fault_proxy import ANSWERS, KILLS, Behind, Fault, FaultProxy, late_by, silent
+from fault_proxy import ANSWERS, KILLS, Behind, Fault, late_by, silent
 from lab import Json, Lab
-from proxied import operator_behind_proxy, process_behind, proxy_of
 from own_operator import no_operator
+from proxied import operator_behind_proxy, process_behind, proxy_of
 from slot_observer import SlotObserver
 
 WHOLE = os.environ.get("CODEXRUN_FAULTS") == "all"
@@ -48,6 +48,7 @@ async def test_runs_succeed_whatever_becomes_of_a_call(
 ) -> None:
     """Each run has a job type of its own: a Job that is refused holds those of its job type."""
     chosen = strikes(faults)
+    print(f"CODEXRUN_SEED={SEED}")  # shown with a failure
     async with operator_behind_proxy(lab, tmp_path) as (proxy, operator):
         runs = []
         for fault, number in chosen:
@@ -62,10 +63,7 @@ async def test_runs_succeed_whatever_becomes_of_a_call(
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
-        print(  # noqa: T201 - how often is what one runs this for
-            f"CODEXRUN_SEED={SEED}: {len(proxy.struck)} of {len(chosen)} faults struck,"
-            f" {operator.starts} processes"
-        )
+        print(f"{len(proxy.struck)} of {len(chosen)} faults struck, {operator.starts} processes")
         assert {fault for _, fault in proxy.struck} == {fault for fault, _ in chosen}
         assert len({status["usage"]["totalTokens"] for status in statuses}) == 1
         for run in runs:
@@ -87,8 +85,7 @@ async def test_a_job_that_comes_after_its_run_was_deleted_is_ended(
             proxy.faults[name, number] = SUCCEEDED_LATE
         await operator.start()
         async with asyncio.timeout(PATIENCE):
-            while not proxy.struck:
-                await asyncio.sleep(0.1)
+            await proxy.until(lambda: bool(proxy.struck))
         second = lab.run(job_type, "message", stem="next")
         lab.kubectl("delete", "cxr", name, "--wait=false")
         await all_succeed(lab, [second])
@@ -108,7 +105,7 @@ async def test_a_pod_that_came_and_went_between_two_lists_is_no_lost_pod(
         proxy.faults[run["metadata"]["name"], 1] = KILLS[1]
         await operator.start()
         await operator.ended()  # killed when its Job had been made
-        proxy.watches = {"pods": lambda lines: silent(lines)}
+        proxy.watches = {"pods": silent}
         proxy.lists = {"jobs": late_by(20)}
         await operator.start()
         (status,) = await all_succeed(lab, [run])
@@ -153,7 +150,8 @@ async def test_a_standby_whose_connection_answers_nothing_leads_soon_after_it_an
                 await all_succeed(lab, [first])
                 other.unanswered = {"leases"}
                 await standby.start()
-                await until_asked(other)
+                async with asyncio.timeout(PATIENCE):
+                    await other.until(lambda: other.in_vain > 0)
                 await leader.kill()
                 other.unanswered = set()
                 # By itself: nothing ends it, and nothing starts it again.
@@ -162,10 +160,3 @@ async def test_a_standby_whose_connection_answers_nothing_leads_soon_after_it_an
             finally:
                 await leader.stop()
                 await standby.stop()
-
-
-async def until_asked(proxy: FaultProxy) -> None:
-    """Wait until something has asked in vain."""
-    async with asyncio.timeout(PATIENCE):
-        while not proxy.in_vain:
-            await asyncio.sleep(0.1)

@@ -14,6 +14,7 @@ from lab import TERMINAL, Json, Lab
 
 from codexrun_cluster.command import Log
 from codexrun_cluster.node import state, steps
+from codexrun_cluster.node.processes import Process
 from codexrun_cluster.paths import find_paths
 
 PATHS = find_paths()
@@ -27,15 +28,18 @@ def skip_elsewhere() -> None:
         pytest.skip("this cluster is not the embedded node")
 
 
-def pid_of(part: str) -> int:
+def process_of(part: str) -> Process:
     record = state.load()
     assert record is not None
-    return record.components[part].pid
+    return record.components[part]
 
 
 def kill(part: str) -> None:
-    """End it as a crash does."""
-    os.kill(pid_of(part), signal.SIGKILL)
+    """End it as a crash does; return when it is gone."""
+    process = process_of(part)
+    os.kill(process.pid, signal.SIGKILL)
+    while process.alive():
+        time.sleep(LOOK_SECONDS / 50)
 
 
 def start(part: str) -> None:
@@ -45,9 +49,7 @@ def start(part: str) -> None:
 
 def stop(part: str) -> None:
     """End it in good order."""
-    record = state.load()
-    assert record is not None
-    record.components[part].stop(20)
+    process_of(part).stop(20)
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def killed(*parts: str) -> Iterator[None]:
 @contextmanager
 def frozen(part: str) -> Iterator[None]:
     """A part that holds its connections and answers nothing."""
-    pid = pid_of(part)
+    pid = process_of(part).pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab import NAMESPACE, ROOT, Lab
+from operator_process import MAIN
 
 DEPLOYMENT = "deployment/codexrun-operator"
 SELECTOR = "app.kubernetes.io/component=operator"
@@ -52,7 +53,7 @@ class Operator:
     def start(self) -> None:
         with (ROOT / ".cluster/logs/operator-of-the-tests.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log
+                [sys.executable, "-c", MAIN, "{}"], env=self.env, stderr=log
             )
 
     def kill(self) -> None:

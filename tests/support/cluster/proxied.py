@@ -16,9 +16,8 @@ from own_operator import no_operator
 ACCOUNT = "codexrun-operator"
 
 
-@asynccontextmanager
-async def proxy_of(lab: Lab) -> AsyncIterator[FaultProxy]:
-    """A proxy that passes tokens on."""
+def server_of(lab: Lab) -> tuple[str, ssl.SSLContext]:
+    """Return the apiserver's address, and whom to believe that it is that."""
     kubeconfig = yaml.safe_load(Path(lab.env["KUBECONFIG"]).read_text())
     cluster = kubeconfig["clusters"][0]["cluster"]
     if "certificate-authority" in cluster:
@@ -26,7 +25,14 @@ async def proxy_of(lab: Lab) -> AsyncIterator[FaultProxy]:
     else:
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         tls = ssl.create_default_context(cadata=authority)
-    async with FaultProxy(cluster["server"], tls=tls).serve() as proxy:
+    return cluster["server"], tls
+
+
+@asynccontextmanager
+async def proxy_of(lab: Lab) -> AsyncIterator[FaultProxy]:
+    """A proxy that passes tokens on."""
+    server, tls = server_of(lab)
+    async with FaultProxy(server, tls=tls).serve() as proxy:
         yield proxy
 
 
@@ -50,5 +56,3 @@ async def operator_behind_proxy(
                 yield proxy, operator
             finally:
                 await operator.stop()
-
-

@@ -183,6 +183,7 @@ class FaultProxy:
         self.calls: list[Call] = []
         self.struck: list[tuple[Call, Fault]] = []
         self.kill: Callable[[], Awaitable[None]] = _nobody
+        self._bell = asyncio.Event()  # set by the next fault, which puts another in its place
         self._numbers: Counter[str] = Counter()
         self._session: aiohttp.ClientSession | None = None
         self._later: set[asyncio.Task[Any]] = set()
@@ -213,6 +214,11 @@ class FaultProxy:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that a fault may change."""
+        while not holds():
+            await self._bell.wait()
+
     def numbers(self, about: str) -> int:
         """Return how many calls there were about it."""
         return self._numbers[about]
@@ -229,7 +235,13 @@ class FaultProxy:
         if fault is None:
             return await exchange.forward()
         self.struck.append((call, fault))
+        self._ring()
         return await fault.answer(exchange)
+
+    def _ring(self) -> None:
+        bell = self._bell
+        self._bell = asyncio.Event()
+        bell.set()
 
     def _call(self, request: web.Request, body: bytes) -> Call:
         plural, name = _plural_and_name(request.path)
@@ -244,6 +256,7 @@ class FaultProxy:
         plural, name = _plural_and_name(request.path)
         if plural in self.unanswered:
             self.in_vain += 1
+            self._ring()
             return await exchange.abandoned()
         if request.query.get("watch") in ("1", "true"):
             return await self._watch(request, self.watches.get(plural))
@@ -446,17 +459,18 @@ class CutBetweenPages:
 
 @dataclass
 class Restored:
-    """The second list is answered as the first was: that of a cluster whose etcd was put back."""
+    """The first list that is asked for a second time is answered as the first time: that of a
+    cluster whose etcd was put back."""
 
-    first: web.Response | None = None
+    answers: dict[str, web.Response] = field(default_factory=dict)  # by query
     told: bool = False
 
-    async def __call__(self, exchange: Exchange) -> web.StreamResponse | None:
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        query = exchange.request.query_string
         response = await exchange.forward()
-        if self.first is None:
-            self.first = web.Response(body=response.body, headers=response.headers)
-            return response
-        if self.told:
+        if self.told or query not in self.answers:
+            self.answers[query] = response
             return response
         self.told = True
-        return web.Response(body=self.first.body, headers=self.first.headers)
+        old = self.answers[query]
+        return web.Response(body=old.body, headers=_headers(old.headers))

@@ -270,6 +270,7 @@ class HttpApiserver:
             return web.json_response(self.remove(plural, name))
         return web.json_response(self.mark_deleted(plural, name))
 
+
 def _stale(body: Json, known: Json) -> bool:
     return body["metadata"].get("resourceVersion") not in (
         None,

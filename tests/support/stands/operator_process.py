@@ -46,7 +46,7 @@ class OperatorProcess:
         server: str,
         folder: Path,
         *,
-        token: str = "t",  # noqa: S107 - of a test's apiserver
+        token: str = "t",
         settings: dict[str, str] | None = None,
         constants: Json | None = None,
     ) -> None:
