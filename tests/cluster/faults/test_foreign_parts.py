@@ -186,6 +186,6 @@ def test_a_quota_that_asks_for_a_limit_of_cpu_is_what_the_run_says_it_waits_for(
     with quota_of_cpu(lab):
         run = lab.run(job_type, "message")
         waits = lab.until(run, lambda run: "limits.cpu" in (run["status"].get("message") or ""))
-        assert waits["status"]["phase"] == "Starting"
+        assert (waits["status"]["phase"], waits["status"]["reason"]) == ("Starting", "PodRefused")
     # The Job controller tries again after a pause that doubles, up to some minutes.
     assert lab.ended(run, patience=node_parts.PATIENCE_SECONDS)["status"]["phase"] == "Succeeded"

@@ -20,6 +20,7 @@ import dataclasses, importlib, json, sys
 from codexrun_operator import __main__ as operator
 for name, value in json.loads(sys.argv[1]).items():
     module, _, constant = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), constant), name
     setattr(importlib.import_module(module), constant, value)
 settings_from = operator.settings_from
 operator.settings_from = lambda: dataclasses.replace(settings_from(), port=0)
