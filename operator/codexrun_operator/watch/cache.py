@@ -92,6 +92,9 @@ class Cache:
             return
         first_sight = uid not in self.runs
         self.runs.apply(uid, version, run)
+        if first_sight and (uid in self.jobs or uid in self.pods):
+            # Jobs and pods were listed before: their labels said whose slot it is.
+            self._recount_holders(uid, run.spec.job_type)
         queue = self.scheduler.queue_of(run.spec.job_type)
         if run.status.phase is Phase.QUEUED and (first_sight or uid in queue):
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
@@ -491,13 +494,23 @@ class Cache:
         if uid not in self.ledger.unproven:
             return
         self.ledger.unproven.discard(uid)
-        for job_type in [name for name, uids in self.ledger.holders.items() if uid in uids]:
-            self._recount_holders(uid, job_type)
+        self._recount_holders(uid, "")
 
-    def _recount_holders(self, uid: str, job_type: str) -> None:
-        """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
-        if self.ledger.recount(uid, job_type, self.jobs.get(uid), self.pods.get(uid)):
-            self.scheduler.offer(job_type)
+    def _recount_holders(self, uid: str, label: str) -> None:
+        """Keep `holders` true for this run; a slot that becomes free goes to the next in line.
+
+        `label`: the job type by its Job's or its pod's label, where the run itself is not known.
+        """
+        run = self.runs.get(uid)
+        freed = self.ledger.recount(
+            uid,
+            run.spec.job_type if run else label,
+            self.jobs.get(uid),
+            self.pods.get(uid),
+            certain=run is not None,
+        )
+        if freed is not None:
+            self.scheduler.offer(freed)
 
     # -- the planner's view ----------------------------------------------------------------------
 

@@ -32,31 +32,50 @@ class SlotLedger:
     def __init__(self) -> None:
         self.creations: dict[str, Creation] = {}
         self.holders: dict[str, set[str]] = defaultdict(set)  # job type -> run uids
+        self._job_types: dict[str, str] = {}  # run uid -> job type whose slot it holds
         # runs whose Job was deleted before anything told of a pod, until a live read has looked
         self.unproven: set[str] = set()
 
     def reserve(self, uid: str, job_type: str, body: Json) -> None:
         """Take a slot, before the Job's creation is sent."""
         self.creations[uid] = Creation(job_type, body)
-        self.holders[job_type].add(uid)
+        self._hold(uid, job_type)
 
-    def recount(self, uid: str, job_type: str, job: Job | None, pod: Pod | None) -> bool:
-        """Count one run anew, from its Job and pod as they are known; return whether it has given
-        its slot back."""
-        if (
+    def recount(
+        self, uid: str, job_type: str, job: Job | None, pod: Pod | None, *, certain: bool
+    ) -> str | None:
+        """Count one run anew, from its Job and pod as they are known; return the job type whose
+        slot it has given back, if it has.
+
+        `certain` if the run itself names the job type. A label does not change where a slot is
+        held: anybody may have edited it.
+        """
+        held = self._job_types.get(uid)
+        if not (
             uid in self.creations
             or uid in self.unproven
             or (job is not None and not job.gone)
             or (pod is not None and pod.holds_slot)
         ):
-            self.holders[job_type].add(uid)
-            return False
-        holders = self.holders.get(job_type, set())
-        freed = uid in holders
-        holders.discard(uid)
-        if not holders:
-            self.holders.pop(job_type, None)  # anybody may make names of job types up
+            return self._release(uid)
+        if held == job_type or (held is not None and not certain):
+            return None
+        freed = self._release(uid)
+        self._hold(uid, job_type)
         return freed
+
+    def _hold(self, uid: str, job_type: str) -> None:
+        self._job_types[uid] = job_type
+        self.holders[job_type].add(uid)
+
+    def _release(self, uid: str) -> str | None:
+        job_type = self._job_types.pop(uid, None)
+        if job_type is None:
+            return None
+        self.holders[job_type].discard(uid)
+        if not self.holders[job_type]:
+            del self.holders[job_type]  # anybody may make names of job types up
+        return job_type
 
     def taken(self, job_type: str) -> int:
         """Return how many slots of a job type are taken."""

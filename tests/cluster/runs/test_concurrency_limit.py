@@ -1,69 +1,14 @@
 """The concurrency limit holds at every instant, whoever dies meanwhile."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from kubernetes import watch
-from lab import NAMESPACE, ROOT, TERMINAL, Lab
+from lab import NAMESPACE, TERMINAL, Lab
+from own_operator import operator_of_our_own
 from slot_observer import SlotObserver
 
 LIMIT = 3
 RUNS_IN_ALL = 30
 KILLS = 10
-
-
-@contextmanager
-def operator_of_our_own(lab: Lab) -> Iterator["Operator"]:
-    """The cluster's operator asleep, and one as a process here, which can be killed without the
-    kubelet's back-off."""
-    deployment = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
-    lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=0")
-    lab.kubectl(
-        "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s"
-    )
-    env = {
-        e.name: e.value
-        for e in deployment.spec.template.spec.containers[0].env
-        if e.value is not None
-    }
-    operator = Operator(
-        {
-            **os.environ,
-            **lab.env,
-            **env,
-            "CODEXRUN_NAMESPACE": NAMESPACE,
-            "CODEXRUN_POD_NAME": "operator-here",
-        }
-    )
-    try:
-        yield operator
-    finally:
-        operator.kill()
-        lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=1")
-        lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=120s")
-
-
-class Operator:
-    def __init__(self, env: dict[str, str]) -> None:
-        self.env = env
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (ROOT / ".cluster/logs/operator-of-the-tests.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log
-            )
-
-    def kill(self) -> None:
-        if self.process:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.mark.disruptive

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from httpapiserver import KUBECONFIG
+from httpapiserver import kubeconfig
 from test_chart import CHART, DEMO, HOOKS, Manifest, names, one, render, run, settings
 
 TOKEN = base64.b64encode(b"what the clients have").decode()
@@ -122,7 +122,7 @@ def upgraded(
     cluster = Cluster(request.param)
     config = tmp_path / "kubeconfig"
     host, port = cluster.server.server_address[:2]
-    config.write_text(KUBECONFIG.format(server=f"http://{host!s}:{port}"))
+    config.write_text(kubeconfig(f"http://{host!s}:{port}"))
     monkeypatch.setenv("KUBECONFIG", str(config))
     monkeypatch.setenv("HELM_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -2,9 +2,6 @@
 over HTTP."""
 
 import asyncio
-import json
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,21 +10,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from builders import agent_report, gate_report, kind_json, prompt_json, run_json, stamp
-from httpapiserver import KUBECONFIG, HttpApiserver, failure
+from builders import kind_json, prompt_json, run_json, stamp
+from httpapiserver import HttpApiserver, failure
+from job_controllers import pod_of, succeeded, with_end
+from operator_process import OperatorProcess
 from refusals import REFUSALS
 
 Json = dict[str, Any]
 PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion
-
-# Its own `main`, on any free port: another operator may have the usual one on this machine.
-MAIN = """
-import dataclasses, sys
-from codexrun_operator import __main__ as operator
-settings_from = operator.settings_from
-operator.settings_from = lambda: dataclasses.replace(settings_from(), port=0)
-sys.exit(operator.main())
-"""
 
 
 @pytest.fixture
@@ -43,31 +33,12 @@ async def apiserver() -> AsyncIterator[HttpApiserver]:
 @asynccontextmanager
 async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path]:
     """A process that runs; yields its log."""
-    kubeconfig = folder / "kubeconfig"
-    log = folder / "log"
-    kubeconfig.write_text(KUBECONFIG.format(server=apiserver.server))
-    env = {
-        **os.environ,
-        "KUBECONFIG": str(kubeconfig),
-        "CODEXRUN_NAMESPACE": "codexrun",
-        "CODEXRUN_POD_NAME": "operator-0",
-        "CODEXRUN_CONTROL_IMAGE": "control",
-        "CODEXRUN_AGENT_IMAGE": "agent",
-        "CODEXRUN_UPSTREAM_URL": "http://model/v1",
-    }
-    with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", MAIN, env=env, stderr=stderr
-        )
+    process = OperatorProcess(apiserver.server, folder)
+    await process.start()
     try:
-        yield log
+        yield process.log
     finally:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), 20)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await process.stop()
 
 
 async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) -> None:
@@ -201,38 +172,13 @@ async def test_a_success_is_recorded_although_the_watch_of_pods_tells_nothing(
     async with operator(apiserver, tmp_path) as log:
         await until(apiserver, lambda: "Starting/Starting" in reasons(apiserver), log)
         (job,) = apiserver.objects["jobs"].values()
-        apiserver.put("pods", ended_pod(job))
+        apiserver.put("pods", with_end(pod_of(job), succeeded()))
         complete = {"conditions": [{"type": "Complete", "status": "True"}]}
         apiserver.put("jobs", {**job, "status": complete})
         await until(apiserver, lambda: "Starting/Starting" not in reasons(apiserver), log)
         (run,) = apiserver.objects["codexruns"].values()
         assert reasons(apiserver) == {"Succeeded/Completed"}
         assert run["status"]["usage"]["totalTokens"] == 110
-
-
-def ended_pod(job: Json) -> Json:
-    """The pod of a Job, whose containers have reported a success."""
-    now = stamp(datetime.now(UTC))
-
-    def ended(name: str, report: Json) -> Json:
-        state = {"exitCode": 0, "message": json.dumps(report), "startedAt": now, "finishedAt": now}
-        return {"name": name, "state": {"terminated": state}}
-
-    name = job["metadata"]["name"]
-    owner = {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
-    return {
-        "metadata": {
-            "name": f"{name}-abcde",
-            "labels": job["metadata"]["labels"],
-            "ownerReferences": [owner],
-        },
-        "spec": {"nodeName": "n"},
-        "status": {
-            "phase": "Succeeded",
-            "containerStatuses": [ended("agent", agent_report())],
-            "initContainerStatuses": [ended("gate", gate_report())],
-        },
-    }
 
 
 def order(apiserver: HttpApiserver) -> Callable[[str], tuple[str, str]]:

@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 
-from kubernetes import watch
+import urllib3
+from kubernetes import client, watch
 from lab import NAMESPACE, Json, Lab
 
 
 class SlotObserver:
     """An observer that replays every Job and pod event and counts the Jobs whose pods are not
-    gone."""
+    gone. `most` is the largest count since the start, or since `count_anew`."""
 
     def __init__(self, lab: Lab, job_type: str) -> None:
         self.lab = lab
@@ -33,11 +34,24 @@ class SlotObserver:
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
 
+    @property
+    def taken(self) -> int:
+        """Return how many slots are taken now."""
+        with self.lock:
+            return len(self.live_jobs | self.live_pods)
+
+    def count_anew(self) -> None:
+        with self.lock:
+            self.most = len(self.live_jobs | self.live_pods)
+
     def _follow(self, function: object) -> Iterator[Json]:
         while not self.stopped.is_set():
-            yield from watch.Watch().stream(
-                function, NAMESPACE, label_selector=self.selector, timeout_seconds=30
-            )
+            try:
+                yield from watch.Watch().stream(
+                    function, NAMESPACE, label_selector=self.selector, timeout_seconds=30
+                )
+            except (client.ApiException, urllib3.exceptions.HTTPError):
+                self.stopped.wait(0.5)  # the apiserver is away
 
     def _jobs(self) -> None:
         for event in self._follow(self.lab.batch.list_namespaced_job):

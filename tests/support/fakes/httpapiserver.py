@@ -1,6 +1,7 @@
 """A small apiserver over HTTP, for tests that run a real process of codexrun: list (pages,
-selectors), watch, get, create, merge patch, delete, leases, discovery. Objects are in memory;
-`before` lets a test delay or refuse any request.
+selectors), watch, get, create, update, merge patch, delete, finalizers, the status subresource,
+leases, discovery. Objects are in memory; `before` lets a test delay or refuse any request, and
+`on_change` hears of every change at its very moment.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -28,15 +30,10 @@ KINDS = {
 BOOKMARK_SECONDS = 30
 VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 
-KUBECONFIG = """apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
-contexts: [{{name: c, context: {{cluster: c, user: u, namespace: codexrun}}}}]
-users: [{{name: u, user: {{token: t}}}}]
-"""
-
 Before = Callable[[str, str, web.Request], Awaitable[web.Response | None]]
+OnChange = Callable[[str, Json | None, Json | None], None]  # plural, before, after
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+TAKE_FINALIZERS = "$deleteFromPrimitiveList/finalizers"
 
 
 def failure(code: int, reason: str, message: str = "") -> web.Response:
@@ -51,6 +48,21 @@ def failure(code: int, reason: str, message: str = "") -> web.Response:
     return web.json_response(body, status=code)
 
 
+def kubeconfig(server: str, token: str = "t") -> str:
+    """Return the file of that name; HttpApiserver asks for no token."""
+    return f"""apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: u, namespace: codexrun}}}}]
+users: [{{name: u, user: {{token: "{token}"}}}}]
+"""
+
+
+def now_stamp() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 async def nothing_before(verb: str, plural: str, request: web.Request) -> web.Response | None:
     return None
 
@@ -63,6 +75,7 @@ class HttpApiserver:
         self.objects: dict[str, dict[str, Json]] = {plural: {} for plural in KINDS}
         self.version = 1000
         self.before: Before = nothing_before
+        self.on_change: list[OnChange] = []
         self.server = ""
         self._history: list[
             tuple[int, str, Json | None, Json | None]
@@ -91,7 +104,7 @@ class HttpApiserver:
             "uid": str(uuid.uuid4()),
             "namespace": "codexrun",
             "generation": 1,
-            "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "creationTimestamp": now_stamp(),
             **item["metadata"],
             "resourceVersion": str(self.version),
         }
@@ -108,6 +121,14 @@ class HttpApiserver:
         self._tell(plural, known, None)
         return known
 
+    def mark_deleted(self, plural: str, name: str) -> Json:
+        """Begin the deletion of an object that something still holds."""
+        known = self.objects[plural][name]
+        if known["metadata"].get("deletionTimestamp"):
+            return known
+        metadata = {**known["metadata"], "deletionTimestamp": now_stamp()}
+        return self.put(plural, {**known, "metadata": metadata})
+
     async def changed(self) -> None:
         """Wait until anything changes."""
         await self._bell.wait()
@@ -117,6 +138,8 @@ class HttpApiserver:
         bell = self._bell
         self._bell = asyncio.Event()
         bell.set()
+        for hear in self.on_change:
+            hear(plural, before, after)
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -135,8 +158,10 @@ class HttpApiserver:
             return answer
         if name and verb != "create" and name not in self.objects[plural]:
             return failure(404, "NotFound", f'{plural} "{name}" not found')
-        response: web.StreamResponse = await getattr(self, f"_{verb}")(request, plural, name)
-        return response
+        with suppress(ConnectionResetError):  # whoever watched is gone
+            response: web.StreamResponse = await getattr(self, f"_{verb}")(request, plural, name)
+            return response
+        return web.Response()
 
     async def _get(self, request: web.Request, plural: str, name: str) -> web.Response:
         return web.json_response(self.objects[plural][name])
@@ -192,23 +217,58 @@ class HttpApiserver:
     async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
         body = await request.json()
         known = self.objects[plural][name]
-        if _stale(body, known):
-            return failure(409, "Conflict", "the object has been modified")
-        return web.json_response(self.put(plural, merged(known, body)))
+        if request.content_type != STRATEGIC_PATCH:
+            return self._store(request, plural, merged(known, body), known)
+        patch = copy.deepcopy(body)
+        metadata = patch.get("metadata", {})
+        added = metadata.pop("finalizers", [])
+        taken = metadata.pop(TAKE_FINALIZERS, [])
+        before = known["metadata"].get("finalizers", [])
+        if set(added) - set(before) and known["metadata"].get("deletionTimestamp"):
+            return failure(
+                422, "Invalid", "no new finalizers can be added if the object is being deleted"
+            )
+        item = merged(known, patch)
+        item["metadata"]["finalizers"] = [
+            finalizer for finalizer in dict.fromkeys([*before, *added]) if finalizer not in taken
+        ]
+        return self._store(request, plural, item, known)
 
     async def _update(self, request: web.Request, plural: str, name: str) -> web.Response:
-        body = await request.json()
-        if _stale(body, self.objects[plural][name]):
+        return self._store(request, plural, await request.json(), self.objects[plural][name])
+
+    def _store(self, request: web.Request, plural: str, item: Json, known: Json) -> web.Response:
+        """Take what the subresource is for; a write that changes nothing makes no version."""
+        if _stale(item, known):
             return failure(409, "Conflict", "the object has been modified")
-        if request.path.endswith("/status"):
-            body = {**self.objects[plural][name], "status": body["status"]}
-        return web.json_response(self.put(plural, body))
+        if item["metadata"].get("uid") not in (None, known["metadata"]["uid"]):
+            return failure(409, "Conflict", "the UID in the precondition does not match")
+        whole, part = (known, item) if request.path.endswith("/status") else (item, known)
+        stored = {key: value for key, value in whole.items() if key != "status"}
+        if "status" in part:
+            stored |= {"status": part.get("status", {})}
+        stored["metadata"] = {**known["metadata"], **stored["metadata"]}
+        stored["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
+        if stored == known:
+            return web.json_response(known)
+        if stored.get("spec") != known.get("spec"):
+            stored["metadata"]["generation"] = known["metadata"]["generation"] + 1
+        stored = self.put(plural, stored)
+        if stored["metadata"].get("deletionTimestamp") and not _is_held(stored):
+            self.remove(plural, stored["metadata"]["name"])
+        return web.json_response(stored)
 
     async def _delete(self, request: web.Request, plural: str, name: str) -> web.Response:
-        wanted = ((await request.json()) or {}).get("preconditions", {}).get("uid")
-        if wanted not in (None, self.objects[plural][name]["metadata"]["uid"]):
-            return failure(409, "Conflict", "the UID in the precondition does not match")
-        return web.json_response(self.remove(plural, name))
+        """A pod on a node goes when its kubelet says so, and what has finalizers when they have
+        gone."""
+        wanted = ((await request.json()) or {}).get("preconditions", {})
+        known = self.objects[plural][name]
+        for key in ("uid", "resourceVersion"):
+            if wanted.get(key) not in (None, known["metadata"][key]):
+                return failure(409, "Conflict", f"the {key} in the precondition does not match")
+        if not _is_held(known):
+            return web.json_response(self.remove(plural, name))
+        return web.json_response(self.mark_deleted(plural, name))
 
 
 def _stale(body: Json, known: Json) -> bool:
@@ -216,6 +276,13 @@ def _stale(body: Json, known: Json) -> bool:
         None,
         known["metadata"]["resourceVersion"],
     )
+
+
+def _is_held(item: Json) -> bool:
+    """Return whether a deletion only begins: finalizers are there, or containers on a node."""
+    running = item["kind"] == "Pod" and item.get("spec", {}).get("nodeName")
+    ended = item.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return bool(item["metadata"].get("finalizers") or (running and not ended))
 
 
 def _event(version: int, before: Json | None, after: Json | None, query: Any) -> Json | None:

@@ -32,6 +32,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
+from codexrun_core.unreadable import one_object
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.holds import MAX_PAUSE_SECONDS
 from codexrun_operator.settings import PodSettings
@@ -521,7 +522,8 @@ class SmallCluster(RuleBasedStateMachine):
                 shuffle.shuffle(items)
             for item in items:
                 if path == self.kube.job_types:
-                    state.update_job_type(item)
+                    with one_object("codexjobtype", item["metadata"]["name"]):
+                        state.update_job_type(item)
                 else:
                     self.tell(item)
 

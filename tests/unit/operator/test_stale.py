@@ -457,3 +457,42 @@ def test_in_whatever_order_two_job_types_of_one_name_are_told_the_younger_counts
         cache.replace_job_types([], 20)  # nothing has told that it was deleted before
     names = {name: job_type.metadata.uid for name, job_type in cache.job_types.items()}
     assert names == ({} if deleted else {"hello": "second"})
+
+
+def labelled(item: Json, job_type: str) -> Json:
+    changed = copy.deepcopy(item)
+    changed["metadata"]["labels"]["codexrun.dev/job-type"] = job_type
+    return changed
+
+
+RUNNING, AS_JOB, AS_POD = run_json("Running"), job_json(), pod_json()
+STARTS = {
+    "the Job's label was edited": (labelled(AS_JOB, "other"), None),
+    "the pod's label was edited": (AS_JOB, labelled(AS_POD, "other")),
+    "both were": (labelled(AS_JOB, "other"), labelled(AS_POD, "else")),
+    "none was": (AS_JOB, AS_POD),
+}
+
+
+@pytest.mark.parametrize("run_first", [False, True], ids=["run last", "run first"])
+@pytest.mark.parametrize(("job", "pod"), STARTS.values(), ids=STARTS)
+def test_a_new_operator_counts_a_slot_for_the_job_type_that_the_run_names(
+    operator: Operator, job: Json, pod: Json | None, run_first: bool
+) -> None:
+    """Whatever labels say, and in whatever order it lists; and the slot is given back once."""
+    cache = operator.cache
+    if run_first:
+        cache.update_run(RUNNING)
+    cache.update_job(of_version(job, 8))
+    if pod is not None:
+        cache.update_pod(of_version(pod, 8))
+    if not run_first:
+        cache.update_run(RUNNING)
+    assert dict(cache.ledger.holders) == {"hello": {UID}}
+    cache.forget(UID)
+    assert dict(cache.ledger.holders) == {"hello": {UID}}
+    cache.update_job(of_version(job, 9, status=COMPLETE))
+    if pod is not None:
+        ended = {**pod, "status": {"phase": "Succeeded"}}
+        cache.update_pod(of_version(ended, 9))
+    assert dict(cache.ledger.holders) == {}
