@@ -36,6 +36,8 @@ UNSCHEDULABLE = "Unschedulable"
 MISSING_CONFIG = "MissingConfig"
 MISSING_VOLUME = "MissingVolume"
 CONTAINER_REFUSED = "ContainerRefused"
+CONTAINER_CRASHING = "ContainerCrashing"
+SANDBOX_REFUSED = "SandboxRefused"  # the pod's: network and runtime class
 POD_REFUSED = "PodRefused"
 
 # A run that runs, and conditions that hold.

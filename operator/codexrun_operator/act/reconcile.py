@@ -20,7 +20,7 @@ from codexrun_operator.act.job_creation import JobCreator
 from codexrun_operator.act.job_types import JobTypes
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
-from codexrun_operator.decide.observed import Event
+from codexrun_operator.decide.observed import Event, event_from
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.settings import PodSettings
@@ -161,8 +161,7 @@ class Reconciler:
         return None
 
     async def _warnings(self, uid: str) -> tuple[Event, ...]:
-        """Return Kubernetes' warnings about a run's Job or pod that does not get going, newest
-        last."""
+        """Return Kubernetes' warnings about a run's Job or pod that does not get going."""
         names = self._names_without_progress(uid)
         warnings = []
         for name in names:
@@ -170,8 +169,7 @@ class Reconciler:
                 self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"
             ):
                 with one_object("event", item["metadata"]["name"]):
-                    reason = item.get("reason") or ""
-                    warnings.append(Event(reason=reason, message=item.get("message") or ""))
+                    warnings.append(event_from(item))
         return tuple(warnings)
 
     def _names_without_progress(self, uid: str) -> list[str]:
