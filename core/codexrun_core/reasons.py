@@ -48,6 +48,7 @@ AGENT_RUNNING = "AgentRunning"
 # A run that stops, or ended without a report.
 CANCEL_REQUESTED = "CancelRequested"
 COMPLETED = "Completed"
+AGENT_ENDED = "AgentEnded"  # and something else keeps its pod alive
 EVICTED = "Evicted"
 NODE_LOST = "NodeLost"
 JOB_DELETED = "JobDeleted"

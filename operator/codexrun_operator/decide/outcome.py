@@ -302,8 +302,9 @@ def stopped_by_runner(pod: Pod) -> Failure | None:
 
 
 def past_deadline(pod: Pod) -> Failure | None:
-    """The kubelet's deadline passed: the runner was frozen."""
-    if pod.reason == "DeadlineExceeded":
+    """The kubelet's deadline passed: the runner was frozen. One that had ended by itself was not:
+    something else kept its pod alive."""
+    if pod.reason == "DeadlineExceeded" and not _by_itself(pod):
         return failed(
             FailureClass.TIMEOUT,
             "The pod outlived every deadline; its runner did not stop it",

@@ -106,6 +106,12 @@ CASES = [
     ("model error that was overcome", after(gate=model("model_error")), None),
     ("timeout goes before a model error", after(failure("timeout"), 1, model("auth")), "timeout"),
     ("pod's deadline", after(signalled(), 143, reason="DeadlineExceeded"), "timeout"),
+    ("pod's deadline, long after the proof", after(reason="DeadlineExceeded"), None),
+    (
+        "pod's deadline, long after the agent has failed",
+        after(failure("agent_error"), 1, reason="DeadlineExceeded"),
+        "agent_error",
+    ),
     (
         "evicted: memory",
         after({}, 137, reason="Evicted", message="The node was low on resource: memory."),

@@ -1129,6 +1129,134 @@ def test_start_and_follow(c: Case) -> None:
     check(c)
 
 
+MESH = {"mesh": running()}
+OUTLIVED = {"agent": ended(0, report=agent_report()), "foreign": MESH}
+SILENT = {"agent": ended(137), "foreign": MESH}
+
+
+@rows(
+    case(
+        "the agent has ended, a mesh's container runs on: it gets 20 s",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(**OUTLIVED),
+        ),
+        phase="Running",
+        again=10,
+    ),
+    case(
+        "the same, and its time is over: stop the pod",
+        given(
+            run("Running"),
+            job(),
+            pod(agent=replace(ended(0, report=agent_report()), finished_at=ago(20)), foreign=MESH),
+        ),
+        STOP,
+        phase="Stopping",
+        reason="AgentEnded",
+        message="The agent has ended, and the pod is stopped: others' containers still run (mesh)",
+        failure=None,
+    ),
+    case(
+        "an agent without a report is no other case",
+        given(
+            run("Running"), job(), pod(agent=replace(ended(137), finished_at=ago(60)), foreign=MESH)
+        ),
+        STOP,
+        phase="Stopping",
+        reason="AgentEnded",
+    ),
+    case(
+        "an image of theirs cannot be pulled: the same",
+        given(
+            run("Running"),
+            job(),
+            pod(
+                agent=replace(ended(0, report=agent_report()), finished_at=ago(60)),
+                foreign={"mesh": waiting("ImagePullBackOff")},
+            ),
+        ),
+        STOP,
+        reason="AgentEnded",
+    ),
+    case(
+        "a sidecar of theirs is the kubelet's to end, and so is a container that has ended",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(
+                agent=replace(ended(0, report=agent_report()), finished_at=ago(60)),
+                foreign={"job": ended()},
+                foreign_init=MESH,
+            ),
+        ),
+        phase="Running",
+        again=None,
+    ),
+    case(
+        "while the agent runs, so may they",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(foreign=MESH),
+        ),
+        phase="Running",
+        again=None,
+    ),
+    case(
+        "stopped so, both reports are there: proven, and written before the evidence goes",
+        given(
+            run("Stopping", reason="AgentEnded"),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Stopping",
+        reason="Completed",
+        result__message="Hello, world!",
+        usage__totalTokens=110,
+    ),
+    case(
+        "stopped so, and gone: Succeeded",
+        given(
+            run("Stopping", reason="Completed"),
+            done_job(),
+            pod("Failed", gone=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Succeeded",
+    ),
+    case(
+        "stopped so, the agent had no report: that is its end, not the stop",
+        given(
+            run("Stopping", reason="AgentEnded"),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **SILENT),
+        ),
+        phase="Stopping",
+        reason="SilentDeath",
+        failure__class="silent_death",
+    ),
+    case(
+        "stopped so, and nobody saw the rest: not known",
+        given(run("Stopping", reason="AgentEnded", message="The agent has ended"), done_job()),
+        phase="Failed",
+        failure__class="internal",
+    ),
+    case(
+        "cancelled after the agent has ended, while a mesh's container runs on: the outcome stands",
+        given(
+            run("Stopping", reason="CancelRequested", cancel=by()),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Stopping",
+        reason="Completed",
+    ),
+)
+def test_a_container_that_outlives_the_agent(c: Case) -> None:
+    check(c)
+
+
 NO_HANDLER = (
     "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime:"
     ' no runtime for "gvisor" is configured'
@@ -1463,7 +1591,7 @@ jobs = st.builds(
     deleting=st.booleans(),
 )
 reasons = st.sampled_from(
-    ["CancelRequested", "PodDeleted", "Completed", "Image", "Starting", "Cloning"]
+    ["CancelRequested", "PodDeleted", "Completed", "AgentEnded", "Image", "Starting", "Cloning"]
 )
 runs = st.builds(
     run,
