@@ -73,7 +73,7 @@ class ReportKey:
     STATUS = "status"  # of an HTTP answer
     RESET_AT = "resetAt"  # of a rate limit
 
-    # The runner's, and FAILURE the clone step's too.
+    # The runner's, and FAILURE the clone step's and that of a gate that cannot start too.
     STATE = "state"  # starting, running, done
     STARTED_AT = "startedAt"
     DURATION_MS = "durationMs"

@@ -36,6 +36,8 @@ UNSCHEDULABLE = "Unschedulable"
 MISSING_CONFIG = "MissingConfig"
 MISSING_VOLUME = "MissingVolume"
 CONTAINER_REFUSED = "ContainerRefused"
+CONTAINER_CRASHING = "ContainerCrashing"
+SANDBOX_REFUSED = "SandboxRefused"  # the pod's: network and runtime class
 POD_REFUSED = "PodRefused"
 
 # A run that runs, and conditions that hold.
@@ -46,6 +48,7 @@ AGENT_RUNNING = "AgentRunning"
 # A run that stops, or ended without a report.
 CANCEL_REQUESTED = "CancelRequested"
 COMPLETED = "Completed"
+AGENT_ENDED = "AgentEnded"  # and something else keeps its pod alive
 EVICTED = "Evicted"
 NODE_LOST = "NodeLost"
 JOB_DELETED = "JobDeleted"

@@ -192,6 +192,12 @@ def signalled(**more: Any) -> Json:
 GATE_ENDED = ended(0, report=gate_report())
 
 
+def no_gate(message: str = "model.caBundle: no certificates") -> Json:
+    """The last word of a gate that cannot start."""
+    failure = {ReportKey.CLASS: "config", ReportKey.MESSAGE: message}
+    return {ReportKey.VERSION: 1, ReportKey.SOURCE: "gate", ReportKey.FAILURE: failure}
+
+
 def pod(phase: str = "Running", **more: Any) -> Pod:
     """A pod on a node whose agent runs; Succeeded and Failed bring containers that have ended
     accordingly."""
@@ -213,9 +219,9 @@ def pod(phase: str = "Running", **more: Any) -> Pod:
     return Pod(**given | more)
 
 
-def warning(reason: str, message: str) -> Event:
+def warning(reason: str, message: str, last_seen: datetime | None = None) -> Event:
     """An Event of type Warning about the Job or the pod."""
-    return Event(reason=reason, message=message)
+    return Event(reason=reason, message=message, last_seen=last_seen)
 
 
 def given(

@@ -56,12 +56,13 @@ def _after(start: datetime | None, seconds: Any) -> datetime | None:
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """One container of the pod. `report` is its termination message, where codexrun wrote that
-    (JSON with a `src`)."""
+    (JSON with a `src`). Of one that was restarted, exit code and report are its last life's."""
 
     state: str = "absent"  # absent | waiting | running | terminated
     reason: str = ""
     message: str = ""
     exit_code: int | None = None
+    restarts: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
     report: Json = field(default_factory=dict)
@@ -90,9 +91,13 @@ class Pod:
     disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
     unschedulable: str = ""  # the scheduler's message
     gone: bool = False  # the object is deleted; this is its last state
+    prepared: bool = False  # sandbox, network and volumes are there (KEP-3085)
     agent: Container = Container()
     gate: Container = Container()
     clone: Container = Container()
+    # what others have put into the pod, such as a mesh, by name
+    foreign_init: Mapping[str, Container] = field(default_factory=dict)  # and sidecars
+    foreign: Mapping[str, Container] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -165,11 +170,7 @@ class Event:
 
     reason: str
     message: str
-
-
-def event_from(raw: Json) -> Event:
-    """Read an Event as the apiserver sent it."""
-    return Event(reason=raw.get("reason") or "", message=raw.get("message") or "")
+    last_seen: datetime | None = None
 
 
 def _report(text: str) -> Json:
@@ -187,16 +188,16 @@ def _report(text: str) -> Json:
     return report if is_report else {}
 
 
-def _container(statuses: list[Json], name: str) -> Container:
-    status = next((s for s in statuses if s.get("name") == name), None)
-    if status is None:
-        return Container()
+def _container(status: Json) -> Container:
     state: Json = status.get("state") or {}
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    restarts = status.get("restartCount") or 0
     if running := state.get("running"):
         # A restarted gate: what its last life reported still counts (its counters live on).
-        last = (status.get("lastState") or {}).get("terminated") or {}
         return Container(
             state="running",
+            exit_code=last.get("exitCode"),
+            restarts=restarts,
             started_at=parse_time(running.get("startedAt")),
             report=_report(last.get("message", "")),
         )
@@ -206,18 +207,24 @@ def _container(statuses: list[Json], name: str) -> Container:
             reason=ended.get("reason", ""),
             message=ended.get("message", ""),
             exit_code=ended.get("exitCode"),
+            restarts=restarts,
             started_at=parse_time(ended.get("startedAt")),
             finished_at=parse_time(ended.get("finishedAt")),
             report=_report(ended.get("message", "")),
         )
     waiting = state.get("waiting") or {}
-    last = (status.get("lastState") or {}).get("terminated") or {}
     return Container(
         state="waiting",
         reason=waiting.get("reason", ""),
         message=waiting.get("message", ""),
+        exit_code=last.get("exitCode"),
+        restarts=restarts,
         report=_report(last.get("message", "")),
     )
+
+
+def _containers(statuses: Any) -> dict[str, Container]:
+    return {status.get("name", ""): _container(status) for status in statuses or []}
 
 
 def _conditions(status: Json) -> dict[str, Json]:
@@ -244,7 +251,9 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     conditions = _conditions(status)
     scheduled = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
-    init = status.get("initContainerStatuses") or []
+    prepared = conditions.get("PodReadyToStartContainers", {})
+    init = _containers(status.get("initContainerStatuses"))
+    plain = _containers(status.get("containerStatuses"))
     labels = metadata.get("labels") or {}
     run = labels.get(RUN_NAME_LABEL, "")
     run_uid = labels.get(RUN_UID_LABEL, "")
@@ -273,9 +282,28 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         if scheduled.get("reason") == "Unschedulable"
         else "",
         gone=gone,
-        agent=_container(status.get("containerStatuses") or [], "agent"),
-        gate=_container(init, "gate"),
-        clone=_container(init, "clone"),
+        prepared=prepared.get("status") == "True",
+        agent=plain.pop("agent", Container()),
+        gate=init.pop("gate", Container()),
+        clone=init.pop("clone", Container()),
+        foreign_init=init,
+        foreign=plain,
+    )
+
+
+def event_from(raw: Json) -> Event:
+    """Read an Event as the apiserver sent it, of whichever API it was written with."""
+    series = raw.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        raw.get("lastTimestamp"),
+        raw.get("eventTime"),
+        (raw.get("metadata") or {}).get("creationTimestamp"),
+    )
+    return Event(
+        reason=raw.get("reason") or "",
+        message=raw.get("message") or "",
+        last_seen=next((time for value in times if (time := parse_time(value))), None),
     )
 
 

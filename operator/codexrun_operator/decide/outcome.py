@@ -56,7 +56,7 @@ def outcome(pod: Pod) -> Outcome:
 def usage_of(pod: Pod) -> Usage | None:
     """Return what the gate metered; None where its report is lost or it never ran."""
     gate = pod.gate.report
-    if not gate:
+    if not gate or gate_problem(pod.gate):
         return None
     counts = {key: value for key, value in _part(gate, ReportKey.USAGE).items() if _is_count(value)}
     micro = counts.get(ReportKey.COST_MICRO_USD)
@@ -104,6 +104,13 @@ def _part(report: Json, key: str) -> Json:
     """Return a nested object of a report; empty where it is anything else."""
     part = report.get(key)
     return part if isinstance(part, dict) else {}
+
+
+def gate_problem(gate: Container) -> str:
+    """Return why the gate could not start, in its own words; "" if it could."""
+    failure = _part(gate.report, ReportKey.FAILURE)
+    message = failure.get(ReportKey.MESSAGE) or "no further word"
+    return f"The gate cannot start: {_text(message)}" if failure else ""
 
 
 def _class(part: Json) -> str:
@@ -211,6 +218,18 @@ def evicted(pod: Pod) -> Failure | None:
     return None
 
 
+def refused_by_kubelet(pod: Pod) -> Failure | None:
+    """The node did not take the pod that the scheduler had given it: no room after all, or a
+    feature that it lacks (kubelet, pkg/kubelet/lifecycle/predicate.go)."""
+    never_ran = pod.agent.state in ("absent", "waiting") and not pod.clone.ended
+    if pod.phase != "Failed" or pod.reason in ("", "DeadlineExceeded") or not never_ran:
+        return None
+    return failed(
+        FailureClass.UNSCHEDULABLE,
+        f"Node {pod.node or 'unknown'} refused the pod ({pod.reason}): {pod.message}",
+    )
+
+
 def out_of_memory(pod: Pod) -> Failure | None:
     # containerd keeps the reason also when only a command of the agent was killed and the agent
     # went on to succeed.
@@ -260,6 +279,12 @@ CANNOT_START_REASONS = (
 )
 
 
+def gate_cannot_start(pod: Pod) -> Failure | None:
+    """The agent may have begun all the same: the kubelet starts it once the gate's process runs."""
+    message = gate_problem(pod.gate)
+    return failed(FailureClass.CONFIG, message) if message else None
+
+
 def stopped_by_gate(pod: Pod) -> Failure | None:
     """The gate stopped the run, which stands above all that the agent says: for budget, guardrails,
     a model that does not end what the agent has left, or one that broke off every try of a turn."""
@@ -286,8 +311,9 @@ def stopped_by_runner(pod: Pod) -> Failure | None:
 
 
 def past_deadline(pod: Pod) -> Failure | None:
-    """The kubelet's deadline passed: the runner was frozen."""
-    if pod.reason == "DeadlineExceeded":
+    """The kubelet's deadline passed: the runner was frozen. One that had ended by itself was not:
+    something else kept its pod alive."""
+    if pod.reason == "DeadlineExceeded" and not _by_itself(pod):
         return failed(
             FailureClass.TIMEOUT,
             "The pod outlived every deadline; its runner did not stop it",
@@ -383,9 +409,11 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
 
 RULES: tuple[Callable[[Pod], Failure | None], ...] = (
     evicted,
+    refused_by_kubelet,
     out_of_memory,
     clone_failed,
     never_started,
+    gate_cannot_start,
     stopped_by_gate,
     stopped_by_runner,
     past_deadline,

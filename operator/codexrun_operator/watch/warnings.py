@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_operator.decide.observed import Event, event_from
-from codexrun_operator.decide.plan.pod_start_problem import WARNING_REASONS
+from codexrun_operator.decide.plan.pod_start_problem import CONTAINER_WARNINGS
 from codexrun_operator.watch.store import Store
 
 Json = dict[str, Any]
@@ -46,7 +46,7 @@ class Warnings:
             return None
         event = event_from(raw)
         object_uid = (raw.get("involvedObject") or {}).get("uid") or ""
-        if not object_uid or event.reason not in WARNING_REASONS:
+        if not object_uid or event.reason in CONTAINER_WARNINGS:
             return None
         if not self._events.apply(uid, version, Warned(object_uid, event)):
             return None

@@ -3,20 +3,52 @@
 import os
 import sys
 
-from codexrun_pod import loglines
+from codexrun_core.pod_contract import TERMINATION_LOG, TERMINATION_LOG_ENV, ReportKey
+from codexrun_pod import loglines, termination
 from codexrun_pod.gate.account.ledger import Ledger
-from codexrun_pod.gate.settings import from_env
+from codexrun_pod.gate.settings import Settings, from_env
+
+
+def read_settings() -> Settings:
+    """Read the environment, and the CA bundle: one that is none should be said at once.
+
+    Raises:
+        ValueError: the gate cannot work with them; the message names what is wrong.
+    """
+    settings = from_env(os.environ)
+    try:
+        settings.endpoint.tls()
+    except OSError as error:
+        raise ValueError(
+            f"model.caBundle: {settings.endpoint.ca_file} has no CA certificates that can be read"
+            f" ({error}); put them into its ConfigMap, in PEM"
+        ) from error
+    return settings
+
+
+def report_misconfigured(message: str) -> None:
+    """Say why the gate cannot start: to people in the log, to the operator in the termination
+    message, as it would restart for ever."""
+    sys.stdout.buffer.write(
+        loglines.line("gate", level="error", text="gate.misconfigured", reason=message)
+    )
+    failure = {
+        ReportKey.CLASS: "config",
+        ReportKey.MESSAGE: message[: termination.LONGEST_MESSAGE],
+    }
+    report = {ReportKey.VERSION: 1, ReportKey.SOURCE: "gate", ReportKey.FAILURE: failure}
+    termination.write(
+        os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG),
+        termination.encode(report, [(ReportKey.FAILURE, ReportKey.MESSAGE)]),
+    )
 
 
 def main() -> int:
     """0 after an orderly end, 2 when the environment makes no sense."""
     try:
-        settings = from_env(os.environ)
-        settings.endpoint.tls()  # a bundle that is none should be said at once
-    except (ValueError, OSError) as error:
-        sys.stdout.buffer.write(
-            loglines.line("gate", level="error", text="gate.misconfigured", reason=str(error))
-        )
+        settings = read_settings()
+    except ValueError as error:
+        report_misconfigured(str(error))
         return 2
     ledger = Ledger(settings)
     ledger.log("gate.started", port=settings.port)

@@ -36,6 +36,7 @@ from codexrun_operator.decide.plan.stop import (
     conclude_stop,
     stop_on_time,
     stop_what_others_ended,
+    stop_what_outlives_the_agent,
     stop_when_cancelled,
 )
 
@@ -97,6 +98,7 @@ RULES: tuple[Rule, ...] = (
     finish,  # ended by itself: the outcome names phase and class
     stop_when_cancelled,
     stop_what_others_ended,  # a person, an eviction, a lost node
+    stop_what_outlives_the_agent,  # a container that somebody has put into the pod
     stop_on_time,  # start deadline, and what cannot heal
     show_progress,
 )

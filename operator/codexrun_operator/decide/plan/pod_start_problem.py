@@ -2,12 +2,14 @@
 warnings. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from codexrun_core import reasons
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
+from codexrun_operator.decide.outcome import gate_problem
 
 PULL_REASONS = {
     "ErrImagePull",
@@ -17,8 +19,15 @@ PULL_REASONS = {
     "SignatureValidationFailed",
 }
 HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
-VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume"}
-WARNING_REASONS = VOLUME_WARNINGS | {"FailedCreate"}  # of Events, which say more than any status
+# Kubernetes' warnings about what a pod needs before any container of it can start.
+VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
+SANDBOX_WARNINGS = {"FailedCreatePodSandBox", "NetworkNotReady"}
+# What the containers' own states tell, and go on telling when it has healed.
+CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
+# As containerd and CRI-O say that a node lacks the handler of a RuntimeClass.
+NO_RUNTIME = re.compile(r"no runtime for|runtime handler", re.IGNORECASE)
+RANDOM_ID = re.compile(r"\b[0-9a-f]{32,}\b")
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -38,41 +47,102 @@ def reason_of(class_: FailureClass) -> str:
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
-def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> StartProblem:
-    """Return the first cause that explains why the agent does not run, the more certain ones first;
-    of the warnings, which are newest last, the newest."""
+def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
+    """Return the first cause that explains why the agent does not run, the more certain ones
+    first; Kubernetes' last warning where none does."""
+    newest_first = sorted(warnings, key=lambda warning: warning.last_seen or LONG_AGO, reverse=True)
     if pod is None:
-        if warning := _newest(warnings, {"FailedCreate"}):
-            return StartProblem(
-                FailureClass.CONFIG,
-                reasons.POD_REFUSED,
-                f"No pod can be made: {warning.message}",
-            )
-        return StartProblem(
-            FailureClass.INTERNAL, reasons.STARTING, f"Job {job.name} has no pod yet", expected=True
+        for warning in newest_first:
+            if warning.reason == "FailedCreate":
+                return StartProblem(
+                    FailureClass.CONFIG,
+                    reasons.POD_REFUSED,
+                    f"No pod can be made: {_text(warning)}",
+                )
+        waits = f"Job {job.name} has no pod yet"
+        return _last_warning(newest_first, waits) or StartProblem(
+            FailureClass.INTERNAL, reasons.STARTING, waits, expected=True
         )
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
-    for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
-        if problem := _container_problem(name, container):
+    containers = {
+        **pod.foreign_init,
+        "clone": pod.clone,
+        "gate": pod.gate,
+        "agent": pod.agent,
+        **pod.foreign,
+    }
+    for name, container in containers.items():
+        if problem := _container_problem(pod, name, container):
             return problem
-    if warning := _newest(warnings, VOLUME_WARNINGS):
-        return StartProblem(
-            FailureClass.CONFIG,
-            reasons.MISSING_VOLUME,
-            f"A volume of the pod cannot be had: {warning.message}",
-        )
+    for name, container in containers.items():
+        # between two crashes, or healed by the last restart
+        if container.state == "running" and container.restarts:
+            return _crashing(pod, name, container)
+    pertinent = [warning for warning in newest_first if _still_pertinent(pod, warning)]
+    for warning in pertinent:
+        if problem := _preparation_problem(pod, warning):
+            return problem
     if pod.clone.state == "running":
         return StartProblem(
             FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
         )
-    return StartProblem(
-        FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True
+    starts = "The pod is starting"
+    return _last_warning(pertinent, starts) or StartProblem(
+        FailureClass.INTERNAL, reasons.STARTING, starts, expected=True
     )
 
 
-def _newest(warnings: Sequence[Event], warning_reasons: set[str]) -> Event | None:
-    return next((event for event in reversed(warnings) if event.reason in warning_reasons), None)
+def _text(warning: Event) -> str:
+    """Return the words of a warning, without the ids that differ each time: a status is written
+    for what is new."""
+    return RANDOM_ID.sub("…", warning.message)
+
+
+def _last_warning(newest_first: list[Event], message: str) -> StartProblem | None:
+    if not newest_first:
+        return None
+    last = newest_first[0]
+    return StartProblem(
+        FailureClass.INTERNAL,
+        reasons.STARTING,
+        f"{message}; Kubernetes' last warning: {last.reason}: {_text(last)}",
+    )
+
+
+def _still_pertinent(pod: Pod, warning: Event) -> bool:
+    """Return whether a warning may say why the pod does not start: Events stay for an hour after
+    what they warn of has healed."""
+    if warning.reason == "FailedCreate":
+        return False  # of the Job, which has its pod now
+    if warning.reason == "FailedScheduling":
+        return not pod.node
+    if warning.reason in VOLUME_WARNINGS | SANDBOX_WARNINGS:
+        return not pod.prepared
+    return warning.reason not in CONTAINER_WARNINGS
+
+
+def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
+    if warning.reason in VOLUME_WARNINGS:
+        return StartProblem(
+            FailureClass.CONFIG,
+            reasons.MISSING_VOLUME,
+            f"A volume of the pod cannot be had: {_text(warning)}",
+        )
+    if warning.reason not in SANDBOX_WARNINGS:
+        return None
+    if NO_RUNTIME.search(warning.message):
+        return StartProblem(
+            FailureClass.CONFIG,
+            reasons.SANDBOX_REFUSED,
+            f"Node {pod.node} lacks the runtime of the job type's runtimeClassName; correct it, or"
+            f" give its RuntimeClass a nodeSelector: {_text(warning)}",
+        )
+    return StartProblem(
+        FailureClass.UNSCHEDULABLE,
+        reasons.SANDBOX_REFUSED,
+        f"Node {pod.node} cannot make the pod's sandbox: {_text(warning)}",
+    )
 
 
 def _unschedulable(said: str) -> StartProblem:
@@ -97,7 +167,12 @@ def _unschedulable(said: str) -> StartProblem:
     return StartProblem(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, text, hopeless=too_large)
 
 
-def _container_problem(name: str, container: Container) -> StartProblem | None:
+def _container_problem(pod: Pod, name: str, container: Container) -> StartProblem | None:
+    if name == "gate" and (message := gate_problem(container)):
+        # What it was given does not change within a pod: it would say the same for ever.
+        return StartProblem(FailureClass.CONFIG, reasons.MISSING_CONFIG, message, hopeless=True)
+    if container.reason == "CrashLoopBackOff" or (container.ended and container.exit_code):
+        return _crashing(pod, name, container)
     if container.state != "waiting":
         return None
     reason = container.reason
@@ -125,3 +200,12 @@ def _container_problem(name: str, container: Container) -> StartProblem | None:
             f"Container {name} cannot be made: {detail}",
         )
     return None
+
+
+def _crashing(pod: Pod, name: str, container: Container) -> StartProblem:
+    return StartProblem(
+        FailureClass.CONFIG if name in pod.foreign_init else FailureClass.INTERNAL,
+        reasons.CONTAINER_CRASHING,
+        f"Container {name} ends again and again (exit code {container.exit_code}); its log says"
+        f" why: kubectl logs {pod.name} -c {name} --previous",
+    )

@@ -11,6 +11,7 @@ from codexrun_operator.decide.plan.pod_start_problem import reason_of
 from codexrun_operator.decide.plan.snapshot import Snapshot
 from codexrun_operator.decide.plan.stop import (
     ending_status,
+    foreign_container_time,
     own_outcome,
     started_fields,
     terminal_decision,
@@ -56,7 +57,10 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
             started_at=started,
             **fields,
         )
-        return Decision(status=status)
+        remaining = foreign_container_time(snapshot, now)
+        return Decision(
+            status=status, look_again=None if remaining is None else remaining.total_seconds()
+        )
     if snapshot.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
     cause = snapshot.start_problem(now)

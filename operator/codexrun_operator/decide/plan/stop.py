@@ -2,8 +2,8 @@
 containers said is kept.
 
 While a run is `Stopping`, status.reason is the recorded intent, so that any operator can finish
-what another began: CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, everything else -> Failed
-with the failure in the status.
+what another began: CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, "AgentEnded" -> what both
+reports say, everything else -> Failed with the failure in the status.
 """
 
 from datetime import datetime, timedelta
@@ -29,6 +29,8 @@ CANCELLED_BY = frozenset(
     {reasons.CANCEL_REQUESTED, reasons.POD_DELETED, reasons.JOB_DELETED, reasons.JOB_SUSPENDED}
 )
 CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and this one
+# Foreign containers that end with the agent need a moment for it.
+FOREIGN_CONTAINER_TIME = timedelta(seconds=20)
 
 
 def started_fields(snapshot: Snapshot) -> dict[str, Any]:
@@ -78,12 +80,12 @@ def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
 
 
 def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
-    """Return reason, message and failure of a pod that ended before any signal came; None where one
-    cut it short."""
+    """Return reason, message and failure of a pod whose agent ended before any signal came; None
+    where one cut it short."""
     if snapshot.pod is None:
         return None
     result = outcome(snapshot.pod)
-    if not result.ended_by_itself:
+    if not (result.ended_by_itself or snapshot.run.status.reason == reasons.AGENT_ENDED):
         return None
     if result.failure is None:
         return reasons.COMPLETED, "Success is proven", None
@@ -247,6 +249,31 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
             snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
         )
     return None
+
+
+def foreign_container_time(snapshot: Snapshot, now: datetime) -> timedelta | None:
+    """Return how long containers that others have put into the pod may still outlive the agent;
+    None where none does.
+
+    Only plain ones: the kubelet ends sidecars by itself (KEP-753), the gate too, but not before all
+    plain containers have ended.
+    """
+    pod = snapshot.pod
+    if pod is None or not pod.agent.ended or all(c.ended for c in pod.foreign.values()):
+        return None
+    return (pod.agent.finished_at or now) + FOREIGN_CONTAINER_TIME - now
+
+
+def stop_what_outlives_the_agent(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """A container that somebody injected, such as a mesh's, would keep the pod and its slot until
+    the deadline. The verdict follows from the reports of agent and gate, as ever."""
+    remaining = foreign_container_time(snapshot, now)
+    if remaining is None or remaining > timedelta():
+        return None
+    assert snapshot.pod is not None
+    names = ", ".join(name for name, c in snapshot.pod.foreign.items() if not c.ended)
+    message = f"The agent has ended, and the pod is stopped: others' containers still run ({names})"
+    return begin_stop(snapshot, now, reasons.AGENT_ENDED, message)
 
 
 def _agent_ran(snapshot: Snapshot) -> bool:

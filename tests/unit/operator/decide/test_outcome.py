@@ -5,13 +5,22 @@ import json
 from typing import Any
 
 import pytest
-from builders import agent_report, ended, gate_report, pod, running, signalled, waiting
+from builders import (
+    agent_report,
+    ended,
+    gate_report,
+    no_gate,
+    pod,
+    running,
+    signalled,
+    waiting,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
-from codexrun_operator.decide.observed import Container, Pod, pod_from
+from codexrun_operator.decide.observed import Container, Pod, event_from, pod_from
 from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage_of
 
 
@@ -97,6 +106,12 @@ CASES = [
     ("model error that was overcome", after(gate=model("model_error")), None),
     ("timeout goes before a model error", after(failure("timeout"), 1, model("auth")), "timeout"),
     ("pod's deadline", after(signalled(), 143, reason="DeadlineExceeded"), "timeout"),
+    ("pod's deadline, long after the proof", after(reason="DeadlineExceeded"), None),
+    (
+        "pod's deadline, long after the agent has failed",
+        after(failure("agent_error"), 1, reason="DeadlineExceeded"),
+        "agent_error",
+    ),
     (
         "evicted: memory",
         after({}, 137, reason="Evicted", message="The node was low on resource: memory."),
@@ -109,6 +124,26 @@ CASES = [
     ("node lost", pod(disruption="DeletionByTaintManager"), "node_lost"),
     ("clone failed", pod("Failed", agent=waiting(), gate=waiting(), clone=ended(1)), "workspace"),
     ("signalled by a stop", after(signalled(), 143), "silent_death"),
+    (
+        "the gate cannot start, and the agent waited",
+        after(failure("internal"), 1, no_gate()),
+        "config",
+    ),
+    (
+        "refused by the kubelet",
+        pod("Failed", reason="UnexpectedAdmissionError", agent=Container(), gate=Container()),
+        "unschedulable",
+    ),
+    (
+        "refused by a kubelet that lists its containers",
+        pod("Failed", reason="NodeAffinity", agent=waiting(), gate=waiting()),
+        "unschedulable",
+    ),
+    (
+        "refused by a kubelet that is short of memory",
+        pod("Failed", reason="Evicted", message="MemoryPressure", agent=waiting(), gate=waiting()),
+        "evicted",
+    ),
 ]
 
 
@@ -424,3 +459,53 @@ def test_a_restarted_gate_keeps_its_words() -> None:
     assert judged.failure is None
     assert judged.usage is not None
     assert judged.usage.complete is False
+
+
+# -- what the kubelet tells of containers, and Kubernetes of what it could not do -----------------
+
+
+def test_what_others_put_into_the_pod_is_kept_apart() -> None:
+    crashed = {"terminated": {"exitCode": 2, "message": json.dumps(no_gate())}}
+    back_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+    read = pod_from(
+        {
+            "metadata": {"name": "p", "uid": "u"},
+            "status": {
+                "phase": "Pending",
+                "conditions": [{"type": "PodReadyToStartContainers", "status": "True"}],
+                "initContainerStatuses": [
+                    {"name": "mesh-init", "state": {"terminated": {"exitCode": 0}}},
+                    {"name": "gate", "state": back_off, "lastState": crashed, "restartCount": 3},
+                ],
+                "containerStatuses": [
+                    {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}},
+                    {"name": "mesh", "state": {"running": {}}},
+                ],
+                "ephemeralContainerStatuses": [{"name": "debugger", "state": {"running": {}}}],
+            },
+        }
+    )
+    assert read.prepared
+    assert (read.gate.reason, read.gate.exit_code, read.gate.restarts) == ("CrashLoopBackOff", 2, 3)
+    assert read.gate.report == no_gate()
+    assert read.agent.reason == "PodInitializing"
+    assert {name: c.state for name, c in read.foreign_init.items()} == {"mesh-init": "terminated"}
+    assert {name: c.state for name, c in read.foreign.items()} == {"mesh": "running"}
+
+
+@pytest.mark.parametrize(
+    ("raw_event", "hour"),
+    [
+        ({"series": {"lastObservedTime": "2026-11-24T14:00:00.000000Z"}}, 14),
+        ({"lastTimestamp": "2026-11-24T13:00:00Z"}, 13),
+        ({"lastTimestamp": None, "eventTime": "2026-11-24T12:00:00.000000Z"}, 12),
+        ({"lastTimestamp": "never"}, 11),
+        ({"metadata": {}}, None),
+    ],
+    ids=["a series", "the old API", "the new API", "no sense", "nothing"],
+)
+def test_when_an_event_was_last_seen(raw_event: dict[str, Any], hour: int | None) -> None:
+    made = {"metadata": {"creationTimestamp": "2026-11-24T11:00:00Z"}, "reason": None}
+    event = event_from(made | raw_event)
+    assert (event.reason, event.message) == ("", "")
+    assert (event.last_seen.hour if event.last_seen else None) == hour

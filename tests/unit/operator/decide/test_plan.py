@@ -20,6 +20,7 @@ from builders import (
     gone_by_suspension,
     job,
     kind,
+    no_gate,
     pod,
     prompt,
     run,
@@ -1128,6 +1129,350 @@ def test_start_and_follow(c: Case) -> None:
     check(c)
 
 
+MESH = {"mesh": running()}
+OUTLIVED = {"agent": ended(0, report=agent_report()), "foreign": MESH}
+SILENT = {"agent": ended(137), "foreign": MESH}
+
+
+@rows(
+    case(
+        "the agent has ended, a mesh's container runs on: it gets 20 s",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(**OUTLIVED),
+        ),
+        phase="Running",
+        again=10,
+    ),
+    case(
+        "the same, and its time is over: stop the pod",
+        given(
+            run("Running"),
+            job(),
+            pod(agent=replace(ended(0, report=agent_report()), finished_at=ago(20)), foreign=MESH),
+        ),
+        STOP,
+        phase="Stopping",
+        reason="AgentEnded",
+        message="The agent has ended, and the pod is stopped: others' containers still run (mesh)",
+        failure=None,
+    ),
+    case(
+        "an agent without a report is no other case",
+        given(
+            run("Running"), job(), pod(agent=replace(ended(137), finished_at=ago(60)), foreign=MESH)
+        ),
+        STOP,
+        phase="Stopping",
+        reason="AgentEnded",
+    ),
+    case(
+        "an image of theirs cannot be pulled: the same",
+        given(
+            run("Running"),
+            job(),
+            pod(
+                agent=replace(ended(0, report=agent_report()), finished_at=ago(60)),
+                foreign={"mesh": waiting("ImagePullBackOff")},
+            ),
+        ),
+        STOP,
+        reason="AgentEnded",
+    ),
+    case(
+        "a sidecar of theirs is the kubelet's to end, and so is a container that has ended",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(
+                agent=replace(ended(0, report=agent_report()), finished_at=ago(60)),
+                foreign={"job": ended()},
+                foreign_init=MESH,
+            ),
+        ),
+        phase="Running",
+        again=None,
+    ),
+    case(
+        "while the agent runs, so may they",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(foreign=MESH),
+        ),
+        phase="Running",
+        again=None,
+    ),
+    case(
+        "stopped so, both reports are there: proven, and written before the evidence goes",
+        given(
+            run("Stopping", reason="AgentEnded"),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Stopping",
+        reason="Completed",
+        result__message="Hello, world!",
+        usage__totalTokens=110,
+    ),
+    case(
+        "stopped so, and gone: Succeeded",
+        given(
+            run("Stopping", reason="Completed"),
+            done_job(),
+            pod("Failed", gone=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Succeeded",
+    ),
+    case(
+        "stopped so, the agent had no report: that is its end, not the stop",
+        given(
+            run("Stopping", reason="AgentEnded"),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **SILENT),
+        ),
+        phase="Stopping",
+        reason="SilentDeath",
+        failure__class="silent_death",
+    ),
+    case(
+        "stopped so, and nobody saw the rest: not known",
+        given(run("Stopping", reason="AgentEnded", message="The agent has ended"), done_job()),
+        phase="Failed",
+        failure__class="internal",
+    ),
+    case(
+        "cancelled after the agent has ended, while a mesh's container runs on: the outcome stands",
+        given(
+            run("Stopping", reason="CancelRequested", cancel=by()),
+            job(),
+            pod(held=True, deleting=True, gate=GATE_ENDED, **OUTLIVED),
+        ),
+        phase="Stopping",
+        reason="Completed",
+    ),
+)
+def test_a_container_that_outlives_the_agent(c: Case) -> None:
+    check(c)
+
+
+NO_HANDLER = (
+    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime:"
+    ' no runtime for "gvisor" is configured'
+)
+NO_NETWORK = (
+    'Failed to create pod sandbox: plugin type="bridge" failed for sandbox "%s": no free address'
+)
+CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=gate")
+
+
+@rows(
+    case(
+        "a gate that says why it cannot start: hopeless at once, in its words",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending", gate=replace(CRASHED, restarts=2, report=no_gate())),
+        ),
+        STOP,
+        phase="Stopping",
+        failure__class="config",
+        failure__message="The gate cannot start: model.caBundle: no certificates",
+        failure__retryable=False,
+        usage=None,
+    ),
+    case(
+        "the same before its first restart",
+        given(run("Starting"), NEW, pod("Pending", gate=ended(2, report=no_gate()))),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "the same while it is restarted",
+        given(run("Starting"), NEW, pod("Pending", gate=running(report=no_gate(), restarts=1))),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "a gate that crashes without a word: shown with its exit code",
+        given(run("Starting"), NEW, pod("Pending", gate=replace(CRASHED, exit_code=1))),
+        phase="Starting",
+        reason="ContainerCrashing",
+        message="Container gate ends again and again (exit code 1); its log says why: kubectl logs"
+        " hello-11111111-1-abcde -c gate --previous",
+    ),
+    case(
+        "the same between two crashes: nothing new",
+        given(
+            run(
+                "Starting",
+                reason="ContainerCrashing",
+                message="Container gate ends again and again (exit code 1); its log says why:"
+                " kubectl logs hello-11111111-1-abcde -c gate --previous",
+            ),
+            NEW,
+            pod("Pending", gate=running(exit_code=1, restarts=3)),
+        ),
+        phase="Starting",
+        reason="ContainerCrashing",
+    ),
+    case(
+        "a gate that was restarted once, while the agent's image cannot be pulled: the image",
+        given(
+            run("Starting"),
+            NEW,
+            pod(
+                "Pending",
+                gate=running(exit_code=137, restarts=1),
+                agent=waiting("ErrImagePull", "no such host"),
+            ),
+        ),
+        reason="ImagePull",
+    ),
+    case(
+        "a gate that crashed until it was too late",
+        given(run("Starting"), LATE, pod("Pending", gate=replace(CRASHED, exit_code=1))),
+        STOP,
+        failure__class="internal",
+    ),
+    case(
+        "a container of a mesh crashes: not codexrun's fault",
+        given(
+            run("Starting"),
+            LATE,
+            pod("Pending", foreign_init={"proxy": replace(CRASHED, exit_code=1)}),
+        ),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "the image of a mesh cannot be pulled",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending", foreign_init={"proxy": waiting("ErrImagePull", "no such host")}),
+        ),
+        reason="ImagePull",
+        message="The image of container proxy cannot be had (ErrImagePull): no such host",
+    ),
+    case(
+        "a node without the handler of the runtime class",
+        given(run("Starting"), NEW, pod("Pending"), warning("FailedCreatePodSandBox", NO_HANDLER)),
+        phase="Starting",
+        reason="SandboxRefused",
+    ),
+    case(
+        "a node without the handler of the runtime class, for too long",
+        given(run("Starting"), LATE, pod("Pending"), warning("FailedCreatePodSandBox", NO_HANDLER)),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "a node that makes no sandboxes: shown without the id that differs each time",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending"),
+            warning("FailedCreatePodSandBox", NO_NETWORK % ("0123456789abcdef" * 4)),
+        ),
+        reason="SandboxRefused",
+        message="Node node-1 cannot make the pod's sandbox: " + NO_NETWORK % "…",
+    ),
+    case(
+        "a node that makes no sandboxes, for too long: not the job type's fault",
+        given(
+            run("Starting"),
+            LATE,
+            pod("Pending"),
+            warning("FailedCreatePodSandBox", NO_NETWORK % "x"),
+        ),
+        STOP,
+        failure__class="unschedulable",
+    ),
+    case(
+        "sandbox and volumes are there after all: their warnings of before are none",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending", prepared=True),
+            warning("FailedCreatePodSandBox", NO_HANDLER),
+            warning("FailedMount", "x"),
+        ),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "it has its node and its pod after all: the same",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending"),
+            warning("FailedScheduling", "0/1 nodes are available"),
+            warning("FailedCreate", "exceeded quota"),
+        ),
+        phase=NO_WRITE,
+    ),
+    case(
+        "pods refused by a policy, then by quota: the last word",
+        given(
+            run("Starting"),
+            job(created=ago(20), active=0),
+            None,
+            warning("FailedCreate", "exceeded quota: pods", ago(2)),
+            warning("FailedCreate", "violates PodSecurity", ago(9)),
+        ),
+        reason="PodRefused",
+        message="No pod can be made: exceeded quota: pods",
+    ),
+    case(
+        "something else that Kubernetes warns of: its last words",
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending"),
+            warning("FailedPostStartHook", "older", ago(9)),
+            warning("TaintManagerEviction", "Marking for deletion", ago(2)),
+        ),
+        phase="Starting",
+        reason="Starting",
+        message="The pod is starting; Kubernetes' last warning: TaintManagerEviction: Marking for"
+        " deletion",
+    ),
+    case(
+        "something else about a Job without a pod",
+        given(
+            run("Starting"),
+            job(created=ago(20), active=0),
+            None,
+            warning("PodDisruption", "words"),
+        ),
+        message="Job hello-11111111-1 has no pod yet; Kubernetes' last warning: PodDisruption:"
+        " words",
+    ),
+    case(
+        "the kubelet refuses the pod: at once, with its words",
+        given(
+            run("Starting"),
+            job(),
+            pod(
+                "Failed",
+                reason="OutOfcpu",
+                message="Pod was rejected: node lacks cpu",
+                agent=Container(),
+                gate=Container(),
+            ),
+        ),
+        phase="Failed",
+        failure__class="unschedulable",
+        failure__message="Node node-1 refused the pod (OutOfcpu): Pod was rejected: node lacks cpu",
+        failure__retryable=True,
+    ),
+)
+def test_what_keeps_a_pod_from_starting_has_a_name(c: Case) -> None:
+    check(c)
+
+
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Cancelled", "Rejected"])
 @pytest.mark.parametrize("held", [False, True])
 def test_finished_is_left_alone_but_for_a_held_pod(phase: str, held: bool) -> None:
@@ -1200,6 +1545,7 @@ reports = st.sampled_from(
         agent_report(state="running"),
         agent_report(stopped="signal"),
         gate_report(),
+        no_gate(),
         {"src": "runner", "failure": 3},
     ]
 )
@@ -1211,7 +1557,9 @@ containers = st.builds(
     started_at=st.sampled_from([None, ago(60)]),
     finished_at=st.sampled_from([None, ago(5)]),
     report=reports,
+    restarts=st.integers(0, 1),
 )
+foreign = st.dictionaries(st.just("mesh"), containers)
 pods = st.builds(
     Pod,
     name=st.just("hello-11111111-1-abcde"),
@@ -1227,6 +1575,9 @@ pods = st.builds(
     agent=containers,
     gate=containers,
     clone=containers,
+    prepared=st.booleans(),
+    foreign=foreign,
+    foreign_init=foreign,
 )
 jobs = st.builds(
     job,
@@ -1240,7 +1591,7 @@ jobs = st.builds(
     deleting=st.booleans(),
 )
 reasons = st.sampled_from(
-    ["CancelRequested", "PodDeleted", "Completed", "Image", "Starting", "Cloning"]
+    ["CancelRequested", "PodDeleted", "Completed", "AgentEnded", "Image", "Starting", "Cloning"]
 )
 runs = st.builds(
     run,
@@ -1269,7 +1620,12 @@ anything = st.builds(
     absence_proven=st.booleans(),
     witnessed=st.booleans(),
     warnings=st.sampled_from(
-        [(), (warning("FailedCreate", "quota"),), (warning("FailedMount", "x"),)]
+        [
+            (),
+            (warning("FailedCreate", "quota"),),
+            (warning("FailedMount", "x"),),
+            (warning("FailedCreatePodSandBox", "x"), warning("Else", "y", ago(3))),
+        ]
     ),
 )
 moderate = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
