@@ -177,13 +177,14 @@ class Reconciler:
         run = self.cache.runs.get(uid)
         job = self.cache.jobs.get(uid)
         pod = self.cache.pods.get(uid)
-        if run is None or job is None or job.created is None or job.finished:
+        if run is None or job is None or job.finished:
             return []
         if run.status.phase.rank > Phase.STARTING.rank:
             return []
         if pod is not None and pod.agent.state in ("running", "terminated"):
             return []
-        if now() - job.created <= WARNINGS_AFTER:
+        since = job.expects_pod_since
+        if since is None or now() - since <= WARNINGS_AFTER:
             return []
         names = [job_name(run.metadata.name, uid, job.attempt)]
         return [*names, pod.name] if pod else names

@@ -479,7 +479,7 @@ def test_what_others_put_into_the_pod_is_kept_apart() -> None:
                 ],
                 "containerStatuses": [
                     {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}},
-                    {"name": "mesh", "state": {"running": {}}},
+                    {"name": "mesh", "state": {"running": {"startedAt": "2026-11-24T12:00:00Z"}}},
                 ],
                 "ephemeralContainerStatuses": [{"name": "debugger", "state": {"running": {}}}],
             },
