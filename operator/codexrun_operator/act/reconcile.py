@@ -181,7 +181,7 @@ class Reconciler:
             return []
         if run.status.phase.rank > Phase.STARTING.rank:
             return []
-        if pod is not None and pod.agent.state in ("running", "terminated"):
+        if pod is not None and pod.agent.started:
             return []
         since = job.expects_pod_since
         if since is None or now() - since <= WARNINGS_AFTER:

@@ -68,6 +68,10 @@ class Container:
     report: Json = field(default_factory=dict)
 
     @property
+    def started(self) -> bool:
+        return self.state in ("running", "terminated")
+
+    @property
     def ended(self) -> bool:
         return self.state == "terminated"
 
@@ -129,7 +133,8 @@ class Job:
     job_type: str = ""
     attempt: int = 1
     created: datetime | None = None
-    # since when its controller makes pods, or has resumed it; None: it was suspended from the first
+    # since when its controller makes its pod, or has resumed it; None as long as it was suspended
+    # from the first
     started: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
     start_seconds: int = 600  # how long the agent may take to run

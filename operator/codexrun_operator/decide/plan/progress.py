@@ -46,7 +46,7 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     if job is None or snapshot.phase is Phase.STOPPING:
         return None
     fields = started_fields(snapshot)
-    if pod and pod.agent.state in ("running", "terminated"):
+    if pod and pod.agent.started:
         started = run.status.started_at or pod.agent.started_at or now
         status = with_phase(
             run,

@@ -309,7 +309,7 @@ def _may_have_had_pod(snapshot: Snapshot) -> bool:
 
 def _agent_ran(snapshot: Snapshot) -> bool:
     return snapshot.phase is Phase.RUNNING or (
-        snapshot.pod is not None and snapshot.pod.agent.state in ("running", "terminated")
+        snapshot.pod is not None and snapshot.pod.agent.started
     )
 
 

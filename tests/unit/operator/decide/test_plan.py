@@ -34,6 +34,7 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 
 from codexrun_core.prices.table import UNKNOWN_PRICES
+from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Container, Job, Pod
 from codexrun_operator.decide.plan import (
@@ -1829,14 +1830,22 @@ def test_a_job_is_created_only_where_nothing_ever_was(snapshot: Snapshot) -> Non
 
 
 @moderate
-@forall(anything)
-def test_a_suspended_job_that_had_its_pod_is_never_waited_for(snapshot: Snapshot) -> None:
+@forall(
+    anything,
+    st.builds(
+        run,
+        st.sampled_from(["Pending", "Queued", "Starting", "Running"]),
+        cancel=st.sampled_from([None, by()]),
+    ),
+    jobs,
+    pods,
+)
+def test_a_suspended_job_that_had_its_pod_is_never_waited_for(
+    snapshot: Snapshot, live: CodexRun, job: Job, pod: Pod
+) -> None:
     """Resumed, it would start a second agent."""
-    job = snapshot.job
-    assume(job is not None and job.suspended and not job.deleting and not job.finished)
-    assume(snapshot.pod is not None and snapshot.phase.rank <= Phase.RUNNING.rank)
-    assume(not snapshot.creating and not snapshot.run.metadata.deletion_timestamp)
-    status = plan(snapshot, NOON).status
+    suspended = replace(job, suspended=True, finished=False)
+    status = plan(replace(snapshot, run=live, job=suspended, pod=pod, creating=False), NOON).status
     assert status is not None
     assert status.phase is Phase.STOPPING or status.phase.terminal
 
