@@ -30,6 +30,7 @@ AGENT_HOME = "/home/agent"
 PROMPT_FOLDER = "/etc/codexrun/prompt"
 CODEX_FOLDER = "/etc/codex"
 GIT_CREDENTIALS_FOLDER = "/var/run/codexrun/git"
+GATE_FILES_FOLDER = "/var/run/codexrun"  # of the gate's container: the three below
 MODEL_KEY_FOLDER = "/var/run/codexrun/model"
 MODEL_KEY_FILE = "api-key"
 MODEL_CA_FOLDER = "/var/run/codexrun/ca"

@@ -54,14 +54,16 @@ class Rates(_Part):
     output: Money
 
     def for_gate(self) -> dict[str, int]:
-        """Return the rates as the gate's settings have them."""
-        written = self.input if self.cache_write is None else self.cache_write
-        return {
+        """Return the rates as the gate's settings have them; a cache write without a price of its
+        own costs what input costs."""
+        rates = {
             "inputMicroUSDPerMTok": self.input,
             "cachedInputMicroUSDPerMTok": self.cached_input,
-            "cacheWriteMicroUSDPerMTok": written,
             "outputMicroUSDPerMTok": self.output,
         }
+        if self.cache_write is not None:
+            rates["cacheWriteMicroUSDPerMTok"] = self.cache_write
+        return rates
 
 
 class LongContext(Rates):

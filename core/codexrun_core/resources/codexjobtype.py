@@ -466,6 +466,18 @@ class JobTypeSpec(Part):
         ),
     ] = None
     pod_template: PodTemplate | None = None
+    queue_name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=63,
+            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+            description=(
+                "LocalQueue of Kueue, where your cluster has that: the Jobs get it as label"
+                " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
+            ),
+        ),
+    ] = None
     suspended: Annotated[
         bool, Field(description="While true no run of this job type starts; those that run go on.")
     ] = False

@@ -11,6 +11,8 @@ ATTEMPT_LABEL = "codexrun.dev/attempt"
 PROMPT_LABEL = "codexrun.dev/prompt"
 PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
 
+QUEUE_NAME_LABEL = "kueue.x-k8s.io/queue-name"  # Kueue's, on Jobs
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "codexrun"
 

@@ -114,7 +114,7 @@ class JobCreator:
         if not await self._exists(creation):
             return
         job = self._cache.jobs.get(uid)
-        if job is not None and not job.gone and uid not in self._cache.ledger.creations:
+        if job is not None and job.holds_slot and uid not in self._cache.ledger.creations:
             self._cache.ledger.creations[uid] = creation
             self._queue.add_later(run_key(uid), CHECK_SECONDS)
 

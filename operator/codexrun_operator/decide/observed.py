@@ -68,6 +68,10 @@ class Container:
     report: Json = field(default_factory=dict)
 
     @property
+    def started(self) -> bool:
+        return self.state in ("running", "terminated")
+
+    @property
     def ended(self) -> bool:
         return self.state == "terminated"
 
@@ -129,6 +133,9 @@ class Job:
     job_type: str = ""
     attempt: int = 1
     created: datetime | None = None
+    # since when its controller makes its pod, or has resumed it; None as long as it was suspended
+    # from the first
+    started: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
     start_seconds: int = 600  # how long the agent may take to run
     prompt: PromptUsed | None = None
@@ -162,6 +169,20 @@ class Job:
     def gone(self) -> bool:
         """No container of it runs and none will start, as the Job controller itself says."""
         return (self.finished or (self.suspended and self.suspension_seen)) and not self.terminating
+
+    @property
+    def holds_slot(self) -> bool:
+        """Until nothing of it runs and nothing will: a suspended one may be resumed at any
+        moment."""
+        return not self.finished or bool(self.terminating)
+
+    @property
+    def expects_pod_since(self) -> datetime | None:
+        """The moment from which its pod may be expected; None while it is suspended, and until its
+        controller has seen that it no longer is."""
+        if self.started:
+            return self.started
+        return None if self.suspended or self.suspension_seen else self.created
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,7 +378,8 @@ def job_from(raw: Json) -> Job:
         job_type=labels.get(JOB_TYPE_LABEL, ""),
         attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
         created=parse_time(metadata.get("creationTimestamp")),
-        deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),
+        started=(started := parse_time(status.get("startTime"))),
+        deadline=_after(started, spec.get("activeDeadlineSeconds")),
         **admitted,
         owned=owned,
         # without a controller: orphaned by the deletion of its run

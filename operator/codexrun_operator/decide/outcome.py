@@ -221,7 +221,7 @@ def evicted(pod: Pod) -> Failure | None:
 def refused_by_kubelet(pod: Pod) -> Failure | None:
     """The node did not take the pod that the scheduler had given it: no room after all, or a
     feature that it lacks (kubelet, pkg/kubelet/lifecycle/predicate.go)."""
-    never_ran = pod.agent.state in ("absent", "waiting") and not pod.clone.ended
+    never_ran = not pod.agent.started and not pod.clone.ended
     if pod.phase != "Failed" or pod.reason in ("", "DeadlineExceeded") or not never_ran:
         return None
     return failed(
@@ -251,6 +251,21 @@ def clone_failed(pod: Pod) -> Failure | None:
             reported.get(ReportKey.MESSAGE) or _last_words(pod.clone),
             pod.clone.exit_code,
         )
+    return None
+
+
+def foreign_init_failed(pod: Pod) -> Failure | None:
+    """A container that others have put before the agent's failed, so that this one never began."""
+    if pod.phase != "Failed" or pod.agent.started:
+        return None
+    for name, container in pod.foreign_init.items():
+        if container.ended and container.exit_code:
+            return failed(
+                FailureClass.CONFIG,
+                f"Container {name}, which codexrun has not put into the pod, failed before the"
+                f" agent could start: {_last_words(container)}",
+                container.exit_code,
+            )
     return None
 
 
@@ -412,6 +427,7 @@ RULES: tuple[Callable[[Pod], Failure | None], ...] = (
     refused_by_kubelet,
     out_of_memory,
     clone_failed,
+    foreign_init_failed,
     never_started,
     gate_cannot_start,
     stopped_by_gate,

@@ -15,6 +15,7 @@ from codexrun_core.pod_contract import (
     RUNNER,
     WORKSPACE,
 )
+from codexrun_core.prompts.stored import TEXT_KEY
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
@@ -26,6 +27,7 @@ from codexrun_operator.job.container_parts import (
     locked_down,
     mount,
     output_schema,
+    projected,
 )
 from codexrun_operator.settings import PodSettings
 
@@ -82,8 +84,8 @@ def container(
         "resources": _resources(job_type),
         "securityContext": locked_down(AGENT_UID),
         "volumeMounts": [
-            mount("prompt", PROMPT_FOLDER, read_only=True),
-            mount("codex-policy", CODEX_FOLDER, read_only=True),
+            mount("agent-files", PROMPT_FOLDER, read_only=True),
+            mount("agent-files", CODEX_FOLDER, read_only=True),
             mount("workspace", WORKSPACE),
             mount("home", AGENT_HOME),
             mount("tmp", "/tmp"),
@@ -102,13 +104,17 @@ def annotations(job_type: CodexJobType) -> dict[str, str]:
 
 def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     prompt = accepted.prompt
+    # Its text alone: whatever else is in the ConfigMap would be configuration of Codex.
+    text = {
+        "name": f"prompt-{prompt.name}-{prompt.version}",
+        "items": [{"key": TEXT_KEY, "path": TEXT_KEY}],
+    }
     policy = {
         "path": "requirements.toml",
         "fieldRef": {"fieldPath": f"metadata.annotations['{CODEX_REQUIREMENTS}']"},
     }
     return [
-        {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},
-        {"name": "codex-policy", "downwardAPI": {"items": [policy]}},
+        projected("agent-files", {"configMap": text}, {"downwardAPI": {"items": [policy]}}),
         empty_dir("workspace", WORKSPACE_BYTES),
         empty_dir("home", HOME_BYTES),
         empty_dir("tmp", TMP_BYTES),

@@ -42,6 +42,13 @@ def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
+def projected(name: str, *sources: dict[str, Any]) -> dict[str, Any]:
+    """Return one volume with files of several objects: each further volume is one more for the
+    apiserver to check and for the kubelet to mount. Its files can be read by any user, as no
+    container's is root."""
+    return {"name": name, "projected": {"sources": list(sources), "defaultMode": 0o444}}
+
+
 def empty_dir(name: str, size: int) -> dict[str, Any]:
     """Return a volume of at most `size` bytes."""
     return {"name": name, "emptyDir": {"sizeLimit": str(size)}}

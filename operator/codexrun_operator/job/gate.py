@@ -5,6 +5,7 @@ from typing import Any
 from codexrun_core.codex import efforts
 from codexrun_core.pod_contract import (
     GATE_ENV,
+    GATE_FILES_FOLDER,
     GATE_PORT,
     GATE_STATE_FOLDER,
     GATE_STOPPING_FILE,
@@ -25,6 +26,7 @@ from codexrun_operator.job.container_parts import (
     locked_down,
     mount,
     output_schema,
+    projected,
 )
 from codexrun_operator.settings import PodSettings
 
@@ -79,12 +81,8 @@ def container(
         "ingestURL": settings.ingest_url or None,
     }
     mounts = [mount("gate-state", GATE_STATE_FOLDER)]
-    if settings.ingest_url:
-        mounts.append(mount("ingest-token", INGEST_TOKEN_FOLDER, read_only=True))
-    if key_secret(job_type, settings):
-        mounts.append(mount("model-key", MODEL_KEY_FOLDER, read_only=True))
-    if model.ca_config_map:
-        mounts.append(mount("model-ca", MODEL_CA_FOLDER, read_only=True))
+    if _files(job_type, settings):
+        mounts.append(mount("gate-files", GATE_FILES_FOLDER, read_only=True))
     return {
         "name": "gate",
         "image": settings.control_image,
@@ -112,35 +110,32 @@ def container(
 
 
 def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
-    sources = [empty_dir("gate-state", STATE_BYTES)]
+    state = empty_dir("gate-state", STATE_BYTES)
+    files = _files(job_type, settings)
+    return [state, projected("gate-files", *files)] if files else [state]
+
+
+def _files(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
+    """Return the sources of the files that only the gate may read: its token for the api, the
+    model's key, the CAs of the model's endpoint."""
+    sources: list[dict[str, Any]] = []
     if settings.ingest_url:
-        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the
-        # gate's user is not root.
+        # Bound to the pod: the api sees in a TokenReview which one it is.
         token = {
             "audience": INGEST_AUDIENCE,
             "expirationSeconds": INGEST_TOKEN_SECONDS,
-            "path": INGEST_TOKEN_FILE,
+            "path": _within_files(INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE),
         }
-        sources.append(
-            {
-                "name": "ingest-token",
-                "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
-            }
-        )
+        sources.append({"serviceAccountToken": token})
     if secret := key_secret(job_type, settings):
-        items = [{"key": "api-key", "path": MODEL_KEY_FILE}]
-        sources.append(
-            {
-                "name": "model-key",
-                "secret": {"secretName": secret, "items": items, "defaultMode": 0o444},
-            }
-        )
+        path = _within_files(MODEL_KEY_FOLDER, MODEL_KEY_FILE)
+        sources.append({"secret": {"name": secret, "items": [{"key": "api-key", "path": path}]}})
     if settings.model.ca_config_map:
-        items = [{"key": settings.model.ca_key, "path": MODEL_CA_FILE}]
-        sources.append(
-            {
-                "name": "model-ca",
-                "configMap": {"name": settings.model.ca_config_map, "items": items},
-            }
-        )
+        path = _within_files(MODEL_CA_FOLDER, MODEL_CA_FILE)
+        items = [{"key": settings.model.ca_key, "path": path}]
+        sources.append({"configMap": {"name": settings.model.ca_config_map, "items": items}})
     return sources
+
+
+def _within_files(folder: str, file: str) -> str:
+    return f"{folder.removeprefix(GATE_FILES_FOLDER + '/')}/{file}"

@@ -11,6 +11,7 @@ from codexrun_core.runs.label_keys import (
     JOB_TYPE_LABEL,
     MANAGED_BY_LABEL,
     MANAGER,
+    QUEUE_NAME_LABEL,
     RUN_NAME_LABEL,
     RUN_UID_LABEL,
     job_name,
@@ -43,13 +44,14 @@ def build_job(
     start = limits.start_seconds or 0
     timeout = limits.timeout_seconds or 0
     pod_deadline = start + timeout + GRACE_SECONDS
+    queue = job_type.spec.queue_name
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(run.metadata.name, run.metadata.uid, attempt),
             "namespace": run.metadata.namespace,
-            "labels": labels(run, attempt),
+            "labels": labels(run, attempt) | ({QUEUE_NAME_LABEL: queue} if queue else {}),
             "annotations": {
                 ADMITTED_WITH: json.dumps(
                     {

@@ -295,7 +295,7 @@ class Cache:
             job = job.still(known)
         if not (job.genuine and self.all_jobs.revive(job.uid, version_of(raw), job)):
             return
-        if job.gone:
+        if not job.holds_slot:
             self.ledger.creations.pop(job.run_uid, None)
         self._job_there(job)
 

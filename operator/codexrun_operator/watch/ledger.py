@@ -54,7 +54,7 @@ class SlotLedger:
         if not (
             uid in self.creations
             or uid in self.unproven
-            or (job is not None and not job.gone)
+            or (job is not None and job.holds_slot)
             or (pod is not None and pod.holds_slot)
         ):
             return self._release(uid)

@@ -36,7 +36,9 @@ def test_the_agent_finds_no_key_and_cannot_signal_the_gate(lab: Lab, with_key: N
     pod = lab.pod(run)
     gate = next(c for c in pod.spec.init_containers if c.name == "gate")
     # It is there, for the gate alone.
-    assert any(m.mount_path == "/var/run/codexrun/model" for m in gate.volume_mounts)
+    assert any(m.name == "gate-files" for m in gate.volume_mounts)
+    (files,) = [volume for volume in pod.spec.volumes if volume.name == "gate-files"]
+    assert any(source.secret for source in files.projected.sources)
     everything = lab.kubectl("get", "cxr,jobs,pods,events,configmaps", "-o", "yaml").stdout
     logs = "".join(
         lab.kubectl("logs", pod.metadata.name, "-c", c).stdout for c in ("agent", "gate")

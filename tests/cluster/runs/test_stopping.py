@@ -108,15 +108,6 @@ def test_a_job_deleted_by_hand_cancels_its_run_and_leaves_no_pod(
     lab.until_gone(run)
 
 
-def test_a_job_suspended_by_hand_cancels_its_run(lab: Lab, job_type: str) -> None:
-    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
-    (job,) = lab.jobs(run)
-    lab.batch.patch_namespaced_job(job.metadata.name, NAMESPACE, {"spec": {"suspend": True}})
-    status = lab.ended(run)["status"]
-    assert (status["phase"], status["reason"]) == ("Cancelled", "JobSuspended"), status
-    assert lab.pods(run) == []
-
-
 def test_a_run_deleted_while_live_takes_its_pod_along(lab: Lab, job_type: str) -> None:
     run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     lab.kubectl("delete", "cxr", run["metadata"]["name"], "--wait=false")

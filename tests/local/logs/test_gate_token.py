@@ -41,22 +41,20 @@ def config(container, name):
 
 def test_the_token_is_in_the_gate_alone_and_for_the_api_alone():
     spec = pod("http://api:8081")
-    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "ingest-token"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "gate-files"]
     (source,) = volume["projected"]["sources"]
     assert source["serviceAccountToken"] == {
         "audience": "codexrun-api",
         "expirationSeconds": 3600,
-        "path": "token",
+        "path": "ingest/token",
     }
     containers = {each["name"]: each for each in (*spec["initContainers"], *spec["containers"])}
     mounts = {
-        name: [m for m in each["volumeMounts"] if m["name"] == "ingest-token"]
+        name: [m for m in each["volumeMounts"] if m["name"] == "gate-files"]
         for name, each in containers.items()
     }
     assert mounts == {
-        "gate": [
-            {"name": "ingest-token", "mountPath": "/var/run/codexrun/ingest", "readOnly": True}
-        ],
+        "gate": [{"name": "gate-files", "mountPath": "/var/run/codexrun", "readOnly": True}],
         "agent": [],
     }
     assert config(containers["gate"], "CODEXRUN_GATE")["ingestURL"] == "http://api:8081"

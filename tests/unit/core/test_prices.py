@@ -77,7 +77,6 @@ def test_the_gate_gets_every_rate_of_its_model() -> None:
                 "aboveInputTokens": 1000,
                 "inputMicroUSDPerMTok": 2_000_000,
                 "cachedInputMicroUSDPerMTok": 200_000,
-                "cacheWriteMicroUSDPerMTok": 2_000_000,
                 "outputMicroUSDPerMTok": 3_000_000,
             },
         }
@@ -94,7 +93,6 @@ def test_the_gate_gets_tiers_and_the_fee_of_a_search() -> None:
         "priority": {
             "inputMicroUSDPerMTok": 2_000_000,
             "cachedInputMicroUSDPerMTok": 200_000,
-            "cacheWriteMicroUSDPerMTok": 2_000_000,
             "outputMicroUSDPerMTok": 4_000_000,
         }
     }

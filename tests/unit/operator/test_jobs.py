@@ -18,6 +18,7 @@ from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.container_parts import env_json
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
+from codexrun_pod.gate.settings import CA_FILE, Settings
 
 SETTINGS = PodSettings(
     control_image="example/codexrun:1",
@@ -106,6 +107,15 @@ def test_the_job_has_the_name_that_the_api_derives_short_enough_for_a_label(
     assert len(wanted) <= 63
 
 
+def test_kueue_finds_its_queue_on_the_job_and_nowhere_else() -> None:
+    label = "kueue.x-k8s.io/queue-name"
+    assert label not in plain()["metadata"]["labels"]
+    job = built(job_type=kind(queueName="team-a"))
+    assert job["metadata"]["labels"][label] == "team-a"
+    assert label not in job["spec"]["template"]["metadata"]["labels"]
+    assert job_from(job | {"metadata": job["metadata"] | {"uid": "job-1"}}).genuine
+
+
 @BOTH
 @pytest.mark.parametrize("version", ["1.31", "1.34"])
 def test_the_apiserver_would_take_it(job: dict[str, Any], version: str) -> None:
@@ -122,7 +132,7 @@ def test_restricted_pod_security_field_by_field(job: dict[str, Any]) -> None:
     }
     assert pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} == set()
     for volume in pod["volumes"]:
-        assert volume.keys() - {"name"} <= {"configMap", "downwardAPI", "emptyDir", "secret"}
+        assert volume.keys() - {"name"} <= {"emptyDir", "projected", "secret"}
     for container in containers(job).values():
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
@@ -264,6 +274,60 @@ def test_what_is_left_of_a_spoilt_record_holds() -> None:
 # -- who sees what -------------------------------------------------------------------------------
 
 
+def sources(job: dict[str, Any], volume: str) -> list[dict[str, Any]]:
+    """The sources of a projected volume."""
+    (projected,) = [each for each in spec_of(job)["volumes"] if each["name"] == volume]
+    listed: list[dict[str, Any]] = projected["projected"]["sources"]
+    return listed
+
+
+WITH_API = replace(SETTINGS, ingest_url="http://codexrun-api-ingest.codexrun.svc:8081")
+AZURE = ModelAccess(
+    auth_header="api-key",
+    query_params={"api-version": "v1"},
+    ca_config_map="corp-ca",
+    ca_key="bundle.pem",
+    proxy="http://p:3128",
+)
+
+
+def test_the_gate_finds_its_files_where_it_looks_for_them() -> None:
+    job = built(settings=replace(WITH_API, model=AZURE))
+    token, key, authorities = sources(job, "gate-files")
+    (mounted,) = [
+        each for each in containers(job)["gate"]["volumeMounts"] if each["name"] == "gate-files"
+    ]
+    folder = mounted["mountPath"]
+    assert f"{folder}/{token['serviceAccountToken']['path']}" == str(Settings.ingest_token)
+    assert f"{folder}/{key['secret']['items'][0]['path']}" == str(Settings.key_file)
+    assert f"{folder}/{authorities['configMap']['items'][0]['path']}" == str(CA_FILE)
+
+
+@pytest.mark.parametrize(
+    ("job", "most_bytes", "most_volumes", "most_variables"),
+    [
+        (built(), 6_200, 6, 4),
+        (built(settings=replace(WITH_API, model=AZURE)), 6_570, 6, 4),
+        (
+            built(run(workspace={"git": {"url": URL, "ref": "main"}}), kind(**RICH), WITH_API),
+            7_540,
+            8,
+            7,
+        ),
+    ],
+    ids=["plain", "with all of the installation's settings", "with all of a job type's"],
+)
+def test_a_job_stays_as_light_as_it_is(
+    job: dict[str, Any], most_bytes: int, most_volumes: int, most_variables: int
+) -> None:
+    """The size of Job and pod is most of what a run costs the apiserver: each object is checked,
+    stored and told to every watcher several times. Raise a bound only for what is worth that."""
+    variables = [variable for c in containers(job).values() for variable in c["env"]]
+    assert len(spec_of(job)["volumes"]) <= most_volumes
+    assert len(variables) <= most_variables
+    assert len(json.dumps(job, separators=(",", ":"))) <= most_bytes
+
+
 def sees(job: dict[str, Any], volume: str) -> set[str]:
     return {
         name
@@ -274,10 +338,10 @@ def sees(job: dict[str, Any], volume: str) -> set[str]:
 
 def test_secrets_are_only_where_they_belong() -> None:
     job = rich()
-    assert sees(job, "model-key") == {"gate"}
+    assert sees(job, "gate-files") == {"gate"}
     assert sees(job, "git-credentials") == {"clone"}
     assert sees(job, "gate-state") == {"gate"}
-    assert sees(job, "prompt") == {"agent"}
+    assert sees(job, "agent-files") == {"agent"}
     assert sees(job, "workspace") == {"clone", "agent"}
     assert sees(job, "home") == {"agent"}
     assert {
@@ -302,7 +366,7 @@ def test_secrets_and_prompt_are_mounted_read_only() -> None:
     for container in containers(rich()).values():
         for mount in container["volumeMounts"]:
             assert mount.get("readOnly", False) is (
-                mount["name"] in ("prompt", "codex-policy", "model-key", "git-credentials")
+                mount["name"] in ("agent-files", "gate-files", "git-credentials")
             )
 
 
@@ -310,7 +374,7 @@ def test_without_a_key_nothing_is_mounted_for_one() -> None:
     job = built(
         settings=PodSettings(control_image="a", agent_image="b", upstream_url="http://model/v1")
     )
-    assert sees(job, "model-key") == set()
+    assert sees(job, "gate-files") == set()
     assert "imagePullSecrets" not in spec_of(job)
 
 
@@ -380,13 +444,6 @@ def test_the_gate_is_told_the_efforts_of_a_job_type_that_names_some(
 
 
 DOCS = {"name": "docs", "url": "https://docs.example/mcp"}
-AZURE = ModelAccess(
-    auth_header="api-key",
-    query_params={"api-version": "v1"},
-    ca_config_map="corp-ca",
-    ca_key="bundle.pem",
-    proxy="http://p:3128",
-)
 
 
 def test_a_company_s_endpoint_is_the_gate_s_business_alone() -> None:
@@ -396,19 +453,21 @@ def test_a_company_s_endpoint_is_the_gate_s_business_alone() -> None:
     assert told["queryParams"] == {"api-version": "v1"}
     assert told["proxy"] == "http://p:3128"
     assert told["caBundle"] is True
-    assert sees(job, "model-ca") == {"gate"}
-    (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "model-ca"]
-    assert volume["configMap"] == {
-        "name": "corp-ca",
-        "items": [{"key": "bundle.pem", "path": "ca.crt"}],
-    }
+    assert sees(job, "gate-files") == {"gate"}
+    assert {
+        "configMap": {
+            "name": "corp-ca",
+            "items": [{"key": "bundle.pem", "path": "ca/ca.crt"}],
+        }
+    } in sources(job, "gate-files")
 
 
 def test_a_team_s_own_key_takes_the_place_of_the_installation_s() -> None:
     job = built(job_type=kind(modelSecretRef={"name": "team-key"}))
-    (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "model-key"]
-    assert volume["secret"]["secretName"] == "team-key"
-    assert sees(job, "model-key") == {"gate"}
+    assert [source["secret"] for source in sources(job, "gate-files")] == [
+        {"name": "team-key", "items": [{"key": "api-key", "path": "model/api-key"}]}
+    ]
+    assert sees(job, "gate-files") == {"gate"}
 
 
 def test_the_same_tools_in_every_layer() -> None:
@@ -430,9 +489,11 @@ def test_the_same_tools_in_every_layer() -> None:
     assert policy["allowed_sandbox_modes"] == ["read-only", "workspace-write"]
     (hook,) = policy["hooks"]["PreToolUse"][0]["hooks"]
     assert hook["command"] == "/opt/codexrun/bin/audit-tool mcp:docs shell"
-    (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "codex-policy"]
-    assert volume["downwardAPI"]["items"][0]["path"] == "requirements.toml"
-    assert sees(job, "codex-policy") == {"agent"}
+    (text, policy_file) = sources(job, "agent-files")
+    assert policy_file["downwardAPI"]["items"][0]["path"] == "requirements.toml"
+    # Any other key of the ConfigMap would be a file of Codex's configuration.
+    assert text["configMap"]["items"] == [{"key": "prompt.md", "path": "prompt.md"}]
+    assert sees(job, "agent-files") == {"agent"}
 
 
 def test_no_annotation_of_a_job_type_takes_the_policy_s_place() -> None:

@@ -70,7 +70,7 @@ async def operator() -> Operator:
     return Operator()
 
 
-def slot_taken(operator: Operator, *, free: bool = False) -> None:
+def slot_taken(operator: Operator, *, free: bool = False, suspended: bool = False) -> None:
     """Another run holds the only slot, or has just given it back."""
     labels = {
         "codexrun.dev/run-uid": OTHER,
@@ -85,7 +85,21 @@ def slot_taken(operator: Operator, *, free: bool = False) -> None:
         "ownerReferences": [{**OWNER[0], "name": "other", "uid": OTHER}],
         "resourceVersion": "2" if free else "1",
     }
-    operator.cache.update_job({"metadata": metadata, "spec": {}, "status": over})
+    if suspended:
+        over = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    job = {"metadata": metadata, "spec": {"suspend": suspended}, "status": over}
+    operator.cache.update_job(job)
+
+
+async def test_a_suspended_job_holds_its_slot_until_it_is_gone(operator: Operator) -> None:
+    """A queue controller resumes it at any moment."""
+    slot_taken(operator, suspended=True)
+    operator.cache.update_run(operator.kube.put("codexruns", run_json()))
+    await operator.drain()
+    assert operator.run()["status"]["phase"] == "Queued"
+    slot_taken(operator, free=True)
+    await operator.drain()
+    assert operator.run()["status"]["phase"] == "Starting"
 
 
 async def cancelled(operator: Operator) -> None:

@@ -51,6 +51,13 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     """Return the first cause that explains why the agent does not run, the more certain ones
     first; Kubernetes' last warning where none does."""
     newest_first = sorted(warnings, key=lambda warning: warning.last_seen or LONG_AGO, reverse=True)
+    if pod is None and job.expects_pod_since is None:
+        return StartProblem(
+            FailureClass.INTERNAL,
+            reasons.JOB_SUSPENDED,
+            f"Job {job.name} is suspended; the run starts when a queue controller, or whoever"
+            " suspended it, resumes it",
+        )
     if pod is None:
         for warning in newest_first:
             if warning.reason == "FailedCreate":

@@ -46,7 +46,7 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     if job is None or snapshot.phase is Phase.STOPPING:
         return None
     fields = started_fields(snapshot)
-    if pod and pod.agent.state in ("running", "terminated"):
+    if pod and pod.agent.started:
         started = run.status.started_at or pod.agent.started_at or now
         status = with_phase(
             run,
@@ -64,8 +64,12 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     if snapshot.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
     cause = snapshot.start_problem(now)
-    look_again = min(
-        10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds())
+    since = job.expects_pod_since
+    # A resumed Job says so by itself.
+    look_again = (
+        None
+        if since is None
+        else min(10.0, max(1.0, job.start_seconds - (now - since).total_seconds()))
     )
     unchanged = run.status.phase is Phase.STARTING and run.status.reason in (
         reasons.STARTING,

@@ -82,15 +82,15 @@ class Snapshot:
         return self.verdict.reason if isinstance(self.verdict, Missing) else None
 
     def start_problem(self, now: datetime) -> StartProblem:
-        """Return why the agent does not run. Warnings count once the Job is WARNINGS_AFTER old.
+        """Return why the agent does not run. Warnings count WARNINGS_AFTER a pod is due.
 
         Raises:
             ValueError: there is no Job.
         """
         if self.job is None:
             raise ValueError(f"{self.run.metadata.name} has no Job")
-        created = self.job.created
-        old = created is not None and now - created > WARNINGS_AFTER
+        since = self.job.expects_pod_since
+        old = since is not None and now - since > WARNINGS_AFTER
         return start_problem(self.job, self.pod, self.warnings if old else ())
 
     @property

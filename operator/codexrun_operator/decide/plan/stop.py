@@ -26,7 +26,12 @@ from codexrun_operator.decide.plan.snapshot import Snapshot
 from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset(
-    {reasons.CANCEL_REQUESTED, reasons.POD_DELETED, reasons.JOB_DELETED, reasons.JOB_SUSPENDED}
+    {
+        reasons.CANCEL_REQUESTED,
+        reasons.POD_DELETED,
+        reasons.JOB_DELETED,
+        reasons.JOB_SUSPENDED,  # recorded by an earlier operator
+    }
 )
 CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and this one
 # Foreign containers that end with the agent need a moment for it.
@@ -140,10 +145,19 @@ def suspends_unseen(snapshot: Snapshot) -> bool:
     return snapshot.pod is None and not snapshot.absence_proven and bool(stop_actions(snapshot))
 
 
+def _evicted_by_suspension(snapshot: Snapshot) -> bool:
+    """Return whether the stop of a run whose Job was suspended is recorded: until then the Job has
+    to stay, as the cause would be lost with it."""
+    return snapshot.phase is Phase.STOPPING and snapshot.run.status.reason == reasons.EVICTED
+
+
 def stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     """Return what is still to be done so that the pod goes, or none comes."""
     job = snapshot.job
     pod = snapshot.pod
+    if job and job.suspended and _evicted_by_suspension(snapshot):
+        # Its controller ends the pod; resumed, it would make a second one.
+        return () if job.deleting or job.finished else (DeleteJob(job.name, job.uid),)
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
     if (
@@ -234,10 +248,14 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         )
     if job.deleting and not job.finished:
         return begin_stop(snapshot, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
-    if job.suspended:
-        # By hand, unless it was us, and the status write was lost.
+    if job.suspended and _may_have_had_pod(snapshot):
+        message = (
+            f"Job {job.name} was suspended after it had its pod, by a queue controller or by hand;"
+            " retry the run"
+        )
+        # unless it was this operator, and the status write was lost
         return stop_on_time(snapshot, now) or begin_stop(
-            snapshot, now, reasons.JOB_SUSPENDED, f"Job {job.name} was suspended by hand"
+            snapshot, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
         )
     if pod and (pod.deleting or pod.gone):
         return begin_stop(snapshot, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
@@ -276,9 +294,22 @@ def stop_what_outlives_the_agent(snapshot: Snapshot, now: datetime) -> Decision 
     return begin_stop(snapshot, now, reasons.AGENT_ENDED, message)
 
 
+def _may_have_had_pod(snapshot: Snapshot) -> bool:
+    """Return whether the Job has made its pod, as far as anything tells: its controller makes the
+    pod as it sets startTime, which Kueue takes away again."""
+    assert snapshot.job is not None
+    status = snapshot.run.status
+    return (
+        snapshot.pod is not None
+        or snapshot.job.started is not None
+        or status.pod_name is not None
+        or status.phase is Phase.RUNNING
+    )
+
+
 def _agent_ran(snapshot: Snapshot) -> bool:
     return snapshot.phase is Phase.RUNNING or (
-        snapshot.pod is not None and snapshot.pod.agent.state in ("running", "terminated")
+        snapshot.pod is not None and snapshot.pod.agent.started
     )
 
 
@@ -302,7 +333,8 @@ def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
     if job is None or _agent_ran(snapshot):
         return None
     problem = snapshot.start_problem(now)
-    late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
+    since = job.expects_pod_since
+    late = since is not None and now - since >= timedelta(seconds=job.start_seconds)
     if not (problem.hopeless or late):
         return None
     message = (

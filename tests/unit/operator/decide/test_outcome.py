@@ -2,6 +2,7 @@
 succeeds."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -128,6 +129,23 @@ CASES = [
         "the gate cannot start, and the agent waited",
         after(failure("internal"), 1, no_gate()),
         "config",
+    ),
+    (
+        "a mesh's init container failed",
+        pod(
+            "Failed",
+            agent=waiting(),
+            gate=waiting(),
+            foreign_init={"first": ended(), "mesh-init": ended(1, message="no rights")},
+        ),
+        "config",
+    ),
+    (
+        "a mesh's sidecar failed at the end of a success",
+        replace(
+            after(), phase="Failed", foreign_init={"mesh": ended(1)}, foreign={"log": ended(1)}
+        ),
+        None,
     ),
     (
         "refused by the kubelet",
@@ -479,7 +497,7 @@ def test_what_others_put_into_the_pod_is_kept_apart() -> None:
                 ],
                 "containerStatuses": [
                     {"name": "agent", "state": {"waiting": {"reason": "PodInitializing"}}},
-                    {"name": "mesh", "state": {"running": {}}},
+                    {"name": "mesh", "state": {"running": {"startedAt": "2026-11-24T12:00:00Z"}}},
                 ],
                 "ephemeralContainerStatuses": [{"name": "debugger", "state": {"running": {}}}],
             },

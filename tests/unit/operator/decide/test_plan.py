@@ -34,6 +34,7 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 
 from codexrun_core.prices.table import UNKNOWN_PRICES
+from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Container, Job, Pod
 from codexrun_operator.decide.plan import (
@@ -754,12 +755,6 @@ def test_cancel(c: Case) -> None:
         reason="JobDeleted",
     ),
     case(
-        "suspended by hand: Cancelled in the end",
-        given(run("Running"), job(suspended=True), pod(deleting=True)),
-        phase="Stopping",
-        reason="JobSuspended",
-    ),
-    case(
         "run deleted while live: the garbage collector's",
         given(run("Running", deleting=True), job(), pod()),
         phase=NO_WRITE,
@@ -1126,6 +1121,166 @@ LATE = job(created=ago(600))
     ),
 )
 def test_start_and_follow(c: Case) -> None:
+    check(c)
+
+
+QUEUED_JOB = job(suspended=True, suspension_seen=True, active=0)
+RESUMED_JOB = job(created=ago(7_000), started=ago(20))
+SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue controller, or whoever"
+
+
+@rows(
+    case(
+        "created suspended, as Kueue does: it starts later, and nobody looks until then",
+        given(run("Starting"), replace(QUEUED_JOB, created=ago(7_000))),
+        phase="Starting",
+        reason="JobSuspended",
+        message=SUSPENDED + " suspended it, resumes it",
+        again=None,
+    ),
+    case(
+        "the same before its controller has seen it, and before any watch told of a pod",
+        given(
+            run("Starting"),
+            job(suspended=True, created=ago(7_000), active=0),
+            absence_proven=False,
+        ),
+        phase="Starting",
+        reason="JobSuspended",
+    ),
+    case(
+        "resumed, which its controller has not seen yet: not late",
+        given(run("Starting"), job(suspension_seen=True, created=ago(7_000), active=0)),
+        phase="Starting",
+        reason="JobSuspended",
+    ),
+    case(
+        "resumed 20 s ago: startSeconds count from there",
+        given(run("Starting", reason="JobSuspended"), RESUMED_JOB, pod("Pending")),
+        phase="Starting",
+        reason="Starting",
+        again=10,
+    ),
+    case(
+        "resumed too long ago",
+        given(run("Starting"), replace(RESUMED_JOB, started=ago(600)), pod("Pending")),
+        STOP,
+        phase="Stopping",
+        message="Not started within 600 s: The pod is starting",
+    ),
+    case(
+        "cancelled while its Job is suspended: nothing has to be stopped",
+        given(run("Starting", reason="JobSuspended", cancel=by()), QUEUED_JOB),
+        phase="Stopping",
+        reason="CancelRequested",
+    ),
+    case(
+        "the same, recorded: Cancelled, and its Job goes",
+        given(run("Stopping", reason="CancelRequested", cancel=by()), QUEUED_JOB),
+        DELETE,
+        phase="Cancelled",
+    ),
+    case(
+        "suspended while its agent runs: hold its evidence, and say that it was evicted",
+        given(run("Running"), replace(RESUMED_JOB, suspended=True), pod()),
+        STOP,
+        phase="Stopping",
+        reason="Evicted",
+        failure__class="evicted",
+        failure__retryable=True,
+    ),
+    case(
+        "the same, told by its pod first",
+        given(run("Running"), replace(RESUMED_JOB, suspended=True), pod(deleting=True)),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "suspended while its pod had no node: the same, for it may be resumed",
+        given(run("Starting"), replace(RESUMED_JOB, suspended=True), pod("Pending", node="")),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "suspended after a pod that no watch has told of",
+        given(run("Starting"), replace(QUEUED_JOB, started=ago(20)), absence_proven=False),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "suspended, its pod gone and its startTime taken away, as Kueue does",
+        given(run("Running"), QUEUED_JOB, pod("Failed", deleting=True, gone=True)),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "the same to an operator that comes later",
+        given(run("Running"), QUEUED_JOB),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "the eviction is recorded: the Job goes before it is resumed",
+        given(
+            run("Stopping", reason="Evicted"),
+            replace(RESUMED_JOB, suspended=True),
+            pod(deleting=True, held=True),
+        ),
+        DELETE,
+        phase=NO_WRITE,
+    ),
+    case(
+        "the eviction is recorded, its pod was not known, nor asked for: asked first",
+        given(
+            run("Stopping", reason="Evicted"),
+            replace(RESUMED_JOB, suspended=True),
+            absence_proven=False,
+        ),
+        phase=NO_WRITE,
+    ),
+    case(
+        "its Job is gone, its pod ends: wait",
+        given(run("Stopping", reason="Evicted"), None, pod(deleting=True, held=True)),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "Job and pod are gone: Failed as evicted",
+        given(
+            run(
+                "Stopping",
+                reason="Evicted",
+                status={"failure": {"class": "evicted", "message": "x", "retryable": True}},
+            ),
+            None,
+            pod("Failed", deleting=True, gone=True),
+        ),
+        phase="Failed",
+        failure__class="evicted",
+        usage__totalTokens=110,
+    ),
+    case(
+        "suspended after the agent had ended: its end stands",
+        given(run("Running"), replace(RESUMED_JOB, suspended=True), pod("Succeeded")),
+        phase="Succeeded",
+    ),
+    case(
+        "evicted by the API, whose Job nobody suspended: the Job stays for its word",
+        given(run("Stopping", reason="Evicted"), RESUMED_JOB, pod(deleting=True, held=True)),
+        phase=NO_WRITE,
+    ),
+    case(
+        "a stop for a suspension that an earlier operator recorded: Cancelled, as it said",
+        given(
+            run("Stopping", reason="JobSuspended"),
+            done_job(),
+            pod("Failed", deleting=True, gone=True),
+        ),
+        phase="Cancelled",
+        reason="JobSuspended",
+    ),
+)
+def test_a_suspended_job(c: Case) -> None:
     check(c)
 
 
@@ -1582,6 +1737,7 @@ pods = st.builds(
 jobs = st.builds(
     job,
     created=st.sampled_from([ago(1), ago(20), ago(900)]),
+    started=st.sampled_from([None, ago(1), ago(900)]),
     deadline=st.sampled_from([None, ago(1), NOON + timedelta(hours=1)]),
     suspended=st.booleans(),
     suspension_seen=st.booleans(),
@@ -1591,7 +1747,17 @@ jobs = st.builds(
     deleting=st.booleans(),
 )
 reasons = st.sampled_from(
-    ["CancelRequested", "PodDeleted", "Completed", "AgentEnded", "Image", "Starting", "Cloning"]
+    [
+        "CancelRequested",
+        "PodDeleted",
+        "Completed",
+        "AgentEnded",
+        "Evicted",
+        "Image",
+        "Starting",
+        "Cloning",
+        "JobSuspended",
+    ]
 )
 runs = st.builds(
     run,
@@ -1661,6 +1827,27 @@ def test_a_job_is_created_only_where_nothing_ever_was(snapshot: Snapshot) -> Non
         assert snapshot.run.spec.cancel is None
         assert snapshot.admitted
         assert wants_slot(snapshot)
+
+
+@moderate
+@forall(
+    anything,
+    st.builds(
+        run,
+        st.sampled_from(["Pending", "Queued", "Starting", "Running"]),
+        cancel=st.sampled_from([None, by()]),
+    ),
+    jobs,
+    pods,
+)
+def test_a_suspended_job_that_had_its_pod_is_never_waited_for(
+    snapshot: Snapshot, live: CodexRun, job: Job, pod: Pod
+) -> None:
+    """Resumed, it would start a second agent."""
+    suspended = replace(job, suspended=True, finished=False)
+    status = plan(replace(snapshot, run=live, job=suspended, pod=pod, creating=False), NOON).status
+    assert status is not None
+    assert status.phase is Phase.STOPPING or status.phase.terminal
 
 
 @moderate
