@@ -72,6 +72,8 @@ class ReportKey:
     MESSAGE = "message"
     STATUS = "status"  # of an HTTP answer
     RESET_AT = "resetAt"  # of a rate limit
+    RETRYABLE = "retryable"  # the same run has a chance later; else the class says
+    ADVICE = "advice"  # what to do; else the class says
 
     # The runner's, and FAILURE the clone step's too.
     STATE = "state"  # starting, running, done

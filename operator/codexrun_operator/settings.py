@@ -20,6 +20,7 @@ class ModelAccess:
     ca_config_map: str = ""
     ca_key: str = "ca.crt"
     proxy: str = ""
+    drop_reasoning_ids: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
                 ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
                 ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
                 proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
+                drop_reasoning_ids=env.get("CODEXRUN_MODEL_DROP_REASONING_IDS", "") == "true",
             ),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),

@@ -16,14 +16,15 @@ from aiohttp import web
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.exchange import Exchange
+from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, MAX_LINE_BYTES, head_bytes
 from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
 from codexrun_pod.gate.logs.upload_to_api import Uploader
 from codexrun_pod.gate.loopback.request_body import BodyError, BodyReader
-from codexrun_pod.gate.loopback.site import LoopbackSite
+from codexrun_pod.gate.loopback.site import LARGE_HEAD, LoopbackSite
 from codexrun_pod.gate.policy.rules import admit
-from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Denied
+from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Admitted, Denied
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
@@ -40,6 +41,7 @@ LAST_SHIPPING_SECONDS = 17.0
 # Codex and the runner have one or two each. A connection takes up to some 200 KB before its request
 # is refused.
 MAX_CONNECTIONS = 64
+MAX_HEADERS = 512  # of an answer; the bound in bytes is looked at when they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
 PARALLEL = Denied(
     "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
@@ -61,6 +63,9 @@ class Gate:
             connector=aiohttp.TCPConnector(
                 limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()
             ),
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
         )
         self.uploader: Uploader | None = None
         if url := ledger.settings.ingest:
@@ -78,6 +83,8 @@ class Gate:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code,
         message}}."""
+        if head_bytes(request.raw_headers) > MAX_HEAD_BYTES:
+            return self._refuse(LARGE_HEAD)
         async with contextlib.AsyncExitStack() as turn:
             try:
                 async with self.bodies.whole(request) as raw:
@@ -93,6 +100,8 @@ class Gate:
                 return self._refuse_body(error)
             if isinstance(verdict, Denied):
                 return self._refuse(verdict)
+            if (refused := self._refused_before(verdict)) is not None:
+                return self._refuse(refused)
             try:
                 key = self._key()
             except ValueError as error:
@@ -104,6 +113,15 @@ class Gate:
                 return await self.current.run(self.session)
             finally:
                 self.current = None
+
+    def _refused_before(self, admitted: Admitted) -> Denied | None:
+        """Deny a request that the provider would refuse again: Codex tries again what came inside
+        of a stream."""
+        account = self.ledger.account
+        error = account.last_error
+        if error is None or account.refused != admitted.digest:
+            return None
+        return Denied("refused", error.text, final=False)
 
     async def _parallel(self) -> bool:
         """Return whether somebody is being answered. A client that has left is no reason to refuse:

@@ -27,7 +27,9 @@ from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
 from codexrun_pod.gate.policy.verdicts import DEFAULT_MAX_OUTPUT_TOKENS
 
-DEFAULT_STALL_SECONDS = 600.0  # of an operator that does not say
+# Of an operator that does not say.
+DEFAULT_STALL_SECONDS = 600.0
+DEFAULT_MAX_WAIT_SECONDS = 120.0
 CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
 
 
@@ -38,8 +40,9 @@ class Settings:
     tools: the job type's allowedTools; efforts: its allowedEfforts, None for any, as an older
     operator says. max_tokens: input plus output of all responses; max_pico:
     what they may cost, in pico-dollars; None for no cap. max_output_tokens: what the model can
-    answer at most. stall_seconds: how long a request waits for one that the agent has left. prices:
-    by model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
+    answer at most. stall_seconds: how long a request waits for one that the agent has left.
+    max_wait_seconds: how long the run may wait in all for a provider that limits it. prices: by
+    model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
     None where there is no api. output_schema: the job type's, of the final message.
     """
 
@@ -55,6 +58,7 @@ class Settings:
     max_pico: int | None = None
     max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS
     stall_seconds: float = DEFAULT_STALL_SECONDS
+    max_wait_seconds: float = DEFAULT_MAX_WAIT_SECONDS
     prices: Mapping[str, Price] = field(default_factory=dict)
     price_table: str | None = None
     ingest: str | None = None
@@ -89,6 +93,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             else pico_of_cents(int(config["maxCostCents"])),
             max_output_tokens=int(config.get("maxOutputTokens", DEFAULT_MAX_OUTPUT_TOKENS)),
             stall_seconds=float(config.get("stallSeconds", DEFAULT_STALL_SECONDS)),
+            max_wait_seconds=float(config.get("maxWaitSeconds", DEFAULT_MAX_WAIT_SECONDS)),
             prices={
                 model: Price.from_json(price)
                 for model, price in (config.get("prices") or {}).items()
