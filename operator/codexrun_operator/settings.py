@@ -24,6 +24,15 @@ class ModelAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GitAccess:
+    """How Git hosts are reached."""
+
+    ca_config_map: str = ""
+    ca_key: str = "ca.crt"
+    proxy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PodSettings:
     """What every run's pod has in common in this installation."""
 
@@ -34,6 +43,7 @@ class PodSettings:
     pull_secrets: tuple[str, ...] = ()
     upstream_url: str = ""
     model: ModelAccess = field(default_factory=ModelAccess)
+    git: GitAccess = field(default_factory=GitAccess)
     model_secret: str = ""
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
@@ -92,6 +102,11 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
                 ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
                 proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
                 drop_reasoning_ids=env.get("CODEXRUN_MODEL_DROP_REASONING_IDS", "") == "true",
+            ),
+            git=GitAccess(
+                ca_config_map=env.get("CODEXRUN_GIT_CA_CONFIG_MAP", ""),
+                ca_key=env.get("CODEXRUN_GIT_CA_KEY", "") or "ca.crt",
+                proxy=env.get("CODEXRUN_GIT_PROXY", ""),
             ),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
