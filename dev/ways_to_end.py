@@ -160,7 +160,7 @@ LIVE = [
     Live("500", "HTTP 500, each time", "model_error"),
     Live("503", "HTTP 503, each time", "model_error"),
     Live("failed", "response.failed, each time", "model_error"),
-    Live("incomplete", "response.incomplete: the content filter", "model_error"),
+    Live("incomplete", "response.incomplete: the content filter", "policy"),
     Live("cut", "the stream is cut, each time", "model_error"),
     Live(
         "message",

@@ -8,6 +8,8 @@ from codexrun_core.pod_contract import (
     GATE_PORT,
     GATE_STATE_FOLDER,
     GATE_STOPPING_FILE,
+    IDENTITY_TOKEN_FILE,
+    IDENTITY_TOKEN_FOLDER,
     INGEST_AUDIENCE,
     INGEST_TOKEN_FILE,
     INGEST_TOKEN_FOLDER,
@@ -26,11 +28,11 @@ from codexrun_operator.job.container_parts import (
     mount,
     output_schema,
 )
-from codexrun_operator.settings import PodSettings
+from codexrun_operator.settings import Identity, PodSettings
 
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
-INGEST_TOKEN_SECONDS = 3600
+TOKEN_SECONDS = 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
@@ -41,7 +43,24 @@ def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
     """Return the Secret with the model's key: the team's own, else the installation's; "" for
     none."""
     own = job_type.spec.model_secret_ref
-    return own.name if own else settings.model_secret
+    if own:
+        return own.name
+    return "" if settings.model.identity else settings.model_secret
+
+
+def identity(job_type: CodexJobType, settings: PodSettings) -> Identity | None:
+    """Return the installation's identity, for a job type without a key of its own."""
+    return None if job_type.spec.model_secret_ref else settings.model.identity
+
+
+def _identity_config(exchange: Identity | None) -> dict[str, Any] | None:
+    if exchange is None:
+        return None
+    return {
+        "tokenURL": exchange.token_url,
+        "parameters": exchange.parameters,
+        "encoding": exchange.encoding,
+    }
 
 
 def _allowed_efforts(job_type: CodexJobType, accepted: Accepted) -> list[str] | None:
@@ -67,6 +86,7 @@ def container(
         "dropReasoningIds": model.drop_reasoning_ids or None,
         "caBundle": True if model.ca_config_map else None,
         "proxy": model.proxy or None,
+        "identity": _identity_config(identity(job_type, settings)),
         "port": GATE_PORT,
         "models": [accepted.model],
         "allowedEfforts": _allowed_efforts(job_type, accepted),
@@ -85,6 +105,8 @@ def container(
         mounts.append(mount("ingest-token", INGEST_TOKEN_FOLDER, read_only=True))
     if key_secret(job_type, settings):
         mounts.append(mount("model-key", MODEL_KEY_FOLDER, read_only=True))
+    if identity(job_type, settings):
+        mounts.append(mount("identity-token", IDENTITY_TOKEN_FOLDER, read_only=True))
     if model.ca_config_map:
         mounts.append(mount("model-ca", MODEL_CA_FOLDER, read_only=True))
     return {
@@ -116,19 +138,10 @@ def container(
 def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
     sources = [empty_dir("gate-state", STATE_BYTES)]
     if settings.ingest_url:
-        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the
-        # gate's user is not root.
-        token = {
-            "audience": INGEST_AUDIENCE,
-            "expirationSeconds": INGEST_TOKEN_SECONDS,
-            "path": INGEST_TOKEN_FILE,
-        }
-        sources.append(
-            {
-                "name": "ingest-token",
-                "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
-            }
-        )
+        # Bound to the pod: the api sees in a TokenReview which one it is.
+        sources.append(_token("ingest-token", INGEST_AUDIENCE, INGEST_TOKEN_FILE))
+    if exchange := identity(job_type, settings):
+        sources.append(_token("identity-token", exchange.audience, IDENTITY_TOKEN_FILE))
     if secret := key_secret(job_type, settings):
         items = [{"key": "api-key", "path": MODEL_KEY_FILE}]
         sources.append(
@@ -146,3 +159,13 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
             }
         )
     return sources
+
+
+def _token(name: str, audience: str, path: str) -> dict[str, Any]:
+    """Return the volume of a token of the pod's ServiceAccount. The mode, because the gate's user
+    is not root."""
+    token = {"audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": path}
+    return {
+        "name": name,
+        "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
+    }

@@ -7,9 +7,10 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
@@ -59,13 +60,20 @@ class Exchange:
     """One request, there and back. Its account entry is settled whatever happens in between."""
 
     def __init__(
-        self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None
+        self,
+        ledger: Ledger,
+        request: web.Request,
+        admitted: Admitted,
+        key: str | None,
+        renew: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """key: the model's; None sends none."""
+        """key: the model's; None sends none. renew: gives another one once it is refused, None if
+        there is none."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
         self.key = key
+        self.renew: Callable[[], Awaitable[str | None]] | None = renew
         self.key_filter = KeyFilter(key)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
@@ -98,7 +106,7 @@ class Exchange:
         ledger = self.ledger
         if (until := ledger.account.waiting_until) is None:
             return True
-        ends_at = time.monotonic() + (datetime.fromisoformat(until) - _now()).total_seconds()
+        ends_at = time.monotonic() + (datetime.fromisoformat(until) - now()).total_seconds()
         while (remaining := ends_at - time.monotonic()) > 0:
             self._look_for_client()
             if self.client_left_at is not None or self.abandon or ledger.terminating:
@@ -179,6 +187,8 @@ class Exchange:
     async def _error(self, answer: aiohttp.ClientResponse) -> web.Response | None:
         """Pass an error on unchanged, but for the key, should the answer quote it, and for the
         status of one that another try would get again; None if the provider is to be waited for."""
+        if answer.status == HTTPStatus.UNAUTHORIZED and await self._renewed():
+            return None
         try:
             body = await self._while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
@@ -187,7 +197,7 @@ class Exchange:
         headers = self._headers_down(answer)
         error = errors.read(
             body.decode("utf-8", "replace"),
-            _now(),
+            now(),
             status=answer.status,
             headers=self.key_filter.headers(answer.headers),
             cap=self._cap(),
@@ -201,6 +211,18 @@ class Exchange:
         status = FINAL_STATUS if self._is_final else answer.status
         return web.Response(status=status, body=body, headers=headers)
 
+    async def _renewed(self) -> bool:
+        """Return whether there is another key to try with, once a request: a token may end, or be
+        taken back, before its time."""
+        renew, self.renew = self.renew, None
+        key = await renew() if renew is not None else None
+        if key is None:
+            return False
+        self.key = key
+        self.key_filter = KeyFilter(key)
+        self.ledger.settle(replace(self.ledger.account, in_flight=None))
+        return True
+
     def _note(self, error: errors.UpstreamError, used: Usage | None = None) -> None:
         """Note an error that came in place of an answer; used: what the provider has counted all
         the same."""
@@ -212,9 +234,9 @@ class Exchange:
     def _settle_error(self, account: meter.Account, error: errors.UpstreamError) -> None:
         ledger = self.ledger
         max_wait = ledger.settings.max_wait_seconds
-        account = meter.noted(account, error, self.digest, max_wait, _now())
+        account = meter.noted(account, error, self.digest, max_wait, now())
         if (until := account.waiting_until) is not None:
-            ledger.touch((datetime.fromisoformat(until) - _now()).total_seconds())
+            ledger.touch((datetime.fromisoformat(until) - now()).total_seconds())
             ledger.log("provider.waited_for", until=until, reason=error.message)
         ledger.settle(account)
 
@@ -246,7 +268,7 @@ class Exchange:
         if self.events.last is None:
             unread = self.events.unread.lstrip()
             if unread.startswith(("{", "[", "<")) and not self.events.began:
-                self._note(errors.read(unread, _now(), status=200))  # whatever its header says
+                self._note(errors.read(unread, now(), status=200))  # whatever its header says
             else:
                 self._settle_broken(errors.cut(self.host))
             if self.request.transport is not None:
@@ -265,7 +287,7 @@ class Exchange:
             ledger = self.ledger
             prices = ledger.settings.prices
             received = self._received()
-            account = meter.answered(ledger.account, self.events.last, received, prices, _now())
+            account = meter.answered(ledger.account, self.events.last, received, prices, now())
             if self.events.last.kind == "failed" and account.last_error is not None:
                 self._settle_error(account, account.last_error)
             else:
@@ -432,5 +454,5 @@ def _usage_in(body: bytes) -> Any:
     return response.get("usage") if isinstance(response, dict) else None
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)

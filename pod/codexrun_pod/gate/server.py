@@ -15,8 +15,10 @@ from aiohttp import web
 
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
-from codexrun_pod.gate.exchange import Exchange
+from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.exchange import FINAL_STATUS, Exchange, now
 from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, MAX_LINE_BYTES, head_bytes
+from codexrun_pod.gate.identity import ExchangeError, TokenSource
 from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
@@ -67,6 +69,10 @@ class Gate:
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
         )
+        settings = ledger.settings
+        self.tokens: TokenSource | None = None
+        if settings.identity is not None:
+            self.tokens = TokenSource(settings.identity, settings.endpoint)
         self.uploader: Uploader | None = None
         if url := ledger.settings.ingest:
             client = IngestClient(url, ledger.settings.ingest_token)
@@ -103,12 +109,14 @@ class Gate:
             if (refused := self._refused_before(verdict)) is not None:
                 return self._refuse(refused)
             try:
-                key = self._key()
+                key = await self._credentials()
             except ValueError as error:
                 return self._refuse(Denied("guardrail", str(error)))
+            except ExchangeError as error:
+                return self._without_token(error.error, verdict)
             if verdict.dropped:
                 self._note_dropped(verdict.dropped)
-            self.current = Exchange(self.ledger, request, verdict, key)
+            self.current = Exchange(self.ledger, request, verdict, key, self._renewed_token)
             try:
                 return await self.current.run(self.session)
             finally:
@@ -181,6 +189,36 @@ class Gate:
             self.ledger.settle(replace(self.ledger.account, cut_short=True))
         self.ledger.log("request.refused", level="warning", code=denial.code, reason=denial.message)
         return web.json_response(denial.body, status=status)
+
+    async def _credentials(self) -> str | None:
+        """Return the model's key, or the token that stands for one; None without either.
+
+        Raises:
+            ValueError: the key cannot be sent as a header.
+            ExchangeError: there is no token.
+        """
+        return await self.tokens.token(self.session) if self.tokens else self._key()
+
+    async def _renewed_token(self) -> str | None:
+        """Return another token in place of one that the provider has refused; None for a key."""
+        if self.tokens is None:
+            return None
+        self.tokens.forget()
+        try:
+            return await self.tokens.token(self.session)
+        except ExchangeError:
+            return None  # the provider's refusal says it all
+
+    def _without_token(self, error: UpstreamError, admitted: Admitted) -> web.Response:
+        """Answer that there is no token; once where another try would get none either."""
+        settings = self.ledger.settings
+        account = meter.noted(
+            self.ledger.account, error, admitted.digest, settings.max_wait_seconds, now()
+        )
+        self.ledger.settle(account)
+        self.ledger.log("token.missing", level="error", reason=error.message)
+        body = {"error": {"type": "codexrun_gate", "code": error.class_, "message": error.text}}
+        return web.json_response(body, status=502 if error.retryable else FINAL_STATUS)
 
     def _key(self) -> str | None:
         """Read the key, for each request, since the kubelet renews a mounted Secret in place; None

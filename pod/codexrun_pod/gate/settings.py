@@ -12,6 +12,8 @@ from codexrun_core.codex.tools import DEFAULT_TOOLS
 from codexrun_core.pod_contract import (
     GATE_ENV,
     GATE_STATE_FOLDER,
+    IDENTITY_TOKEN_FILE,
+    IDENTITY_TOKEN_FOLDER,
     INGEST_TOKEN_FILE,
     INGEST_TOKEN_FOLDER,
     MODEL_CA_FILE,
@@ -31,6 +33,34 @@ from codexrun_pod.gate.policy.verdicts import DEFAULT_MAX_OUTPUT_TOKENS
 DEFAULT_STALL_SECONDS = 600.0
 DEFAULT_MAX_WAIT_SECONDS = 120.0
 CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
+IDENTITY_TOKEN = Path(IDENTITY_TOKEN_FOLDER, IDENTITY_TOKEN_FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """How the token of the pod's ServiceAccount is exchanged for one of the provider. parameters:
+    what the provider wants beside it, such as identity_provider_id; encoding: json, or form;
+    token_file: renewed by the kubelet in place."""
+
+    token_url: str
+    token_file: Path
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "json"
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any], token_file: Path) -> Identity:
+        """Read the operator's configuration.
+
+        Raises:
+            KeyError: tokenURL is missing.
+        """
+        parameters = config.get("parameters") or {}
+        return cls(
+            token_url=str(config["tokenURL"]),
+            token_file=token_file,
+            parameters={str(name): str(value) for name, value in parameters.items()},
+            encoding=str(config.get("encoding", "json")),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +73,8 @@ class Settings:
     answer at most. stall_seconds: how long a request waits for one that the agent has left.
     max_wait_seconds: how long the run may wait in all for a provider that limits it. prices: by
     model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
-    None where there is no api. output_schema: the job type's, of the final message.
+    None where there is no api. output_schema: the job type's, of the final message. identity: in
+    place of a key.
     """
 
     run_id: str
@@ -63,6 +94,7 @@ class Settings:
     price_table: str | None = None
     ingest: str | None = None
     output_schema: Mapping[str, Any] | None = None
+    identity: Identity | None = None
     key_file: Path = Path(MODEL_KEY_FOLDER, MODEL_KEY_FILE)
     ingest_token: Path = Path(INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE)
     state_dir: Path = Path(GATE_STATE_FOLDER)
@@ -70,8 +102,8 @@ class Settings:
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
-    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,CA,STATE,INGEST_TOKEN} and
-    CODEXRUN_TERMINATION_LOG move the paths.
+    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,CA,STATE,INGEST_TOKEN,IDENTITY}
+    and CODEXRUN_TERMINATION_LOG move the paths.
 
     Raises:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
@@ -101,6 +133,11 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             price_table=config.get("priceTable"),
             ingest=config.get("ingestURL") or None,
             output_schema=schema_from(environ.get(OUTPUT_SCHEMA_ENV, "")),
+            identity=Identity.from_json(
+                identity, Path(environ.get("CODEXRUN_GATE_IDENTITY", IDENTITY_TOKEN))
+            )
+            if (identity := config.get("identity"))
+            else None,
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),
             state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),

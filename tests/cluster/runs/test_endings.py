@@ -38,7 +38,7 @@ ENDINGS = [
     Ending("server error", "500", "model_error", "500"),
     Ending("cut stream", "cut", "model_error", "response"),
     Ending("failed response", "failed", "model_error", "server had an error"),
-    Ending("incomplete response", "incomplete", "model_error", "content_filter"),
+    Ending("incomplete response", "incomplete", "policy", "content_filter"),
     Ending("stalled stream", "stall", "stall", "", {"limits": {**LIMITS, "stallSeconds": 6}}),
     Ending("no headers", "no-headers", "stall", "", {"limits": {**LIMITS, "stallSeconds": 6}}),
     Ending("no final message", "no-message", "silent_death", "message"),

@@ -19,7 +19,7 @@ ENDS = [
         "failed-quota", "agent_error", "quota", None, id="response.failed insufficient_quota: quota"
     ),
     pytest.param(
-        "incomplete", "agent_error", "model_error", None, id="response.incomplete: model_error"
+        "incomplete", "agent_error", "policy", None, id="response.incomplete content_filter: policy"
     ),
 ]
 
