@@ -79,7 +79,7 @@ class Exchange:
         self.host = self.endpoint.host
         self.events = EventStream(
             lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped),
-            self.key_filter.raw,
+            self._without_key,
         )
         self.digest = admitted.digest
         self.progress = 0  # events of this answer that were more than a sign of life
@@ -118,6 +118,7 @@ class Exchange:
     async def _ask(self, session: aiohttp.ClientSession) -> web.StreamResponse | None:
         """Send the request once; None if it is to be sent again."""
         ledger = self.ledger
+        self.began = time.monotonic()
         admitted = self.admitted
         size = input_size(admitted.beginnings, ledger.account.counted)
         flight = meter.InFlight(admitted.model, size, admitted.max_output, admitted.lowered)
@@ -206,7 +207,7 @@ class Exchange:
         self._note(error, used)
         if self.ledger.account.waiting_until is not None:
             return None
-        if answer.status < 400 or body.lstrip().startswith(b"<"):
+        if answer.status < 400 or not body.strip() or body.lstrip().startswith(b"<"):
             return self._failure(error.class_, 502)
         status = FINAL_STATUS if self._is_final else answer.status
         return web.Response(status=status, body=body, headers=headers)
@@ -356,6 +357,9 @@ class Exchange:
         event = json.dumps({"type": "response.failed", "response": response})
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
+
+    def _without_key(self, data: bytes) -> bytes:
+        return self.key_filter.raw(data)  # of the key in use, which may have been renewed
 
     def _headers_down(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
         return self.key_filter.headers(header_filter.down(answer.headers))

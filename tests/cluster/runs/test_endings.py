@@ -32,7 +32,13 @@ SMALL = {"resources": {"limits": {"memory": "20Mi"}, "requests": {"memory": "20M
 
 ENDINGS = [
     Ending("key refused", "401", "auth", "401"),
-    Ending("rate limit", "429", "rate_limit", "Rate limit reached"),
+    Ending(
+        "rate limit",
+        "429",
+        "rate_limit",
+        "limits.maxWaitSeconds",
+        {"limits": {**LIMITS, "maxWaitSeconds": 2}},
+    ),
     Ending("rate limit inside the stream", "failed-rate-limit", "rate_limit", "Rate limit reached"),
     Ending("quota", "quota", "quota", "quota"),
     Ending("server error", "500", "model_error", "500"),
