@@ -183,7 +183,7 @@ def test_the_key_does_not_come_back(tmp_path, echo):
         upstream.answer = ECHOES[echo]
         status, body, headers = post(pod)
         assert upstream.requests[0][0]["Authorization"] == f"Bearer {KEY}"
-        assert status in {200, 401, 403, 502}
+        assert status in {200, 400, 502}
         pod.gate.terminate()
         pod.gate.wait(20)
         told = {
