@@ -346,6 +346,7 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         "prices": PRICES.for_gate("gpt-5.5"),
         "priceTable": PRICES.version,
         "stallSeconds": 600,
+        "maxWaitSeconds": 120,
     }
 
 
