@@ -42,8 +42,9 @@ class Limits(Part):
             ge=1,
             le=DAY,
             description=(
-                "Seconds without an event from Codex and without a byte through the gate before the"
-                " run is stopped. While a command runs only timeoutSeconds counts."
+                "Seconds without an event from Codex and without one from the model before the run"
+                " is stopped; a sign of life is none. While a command runs only timeoutSeconds"
+                " counts."
             ),
         ),
     ] = None
