@@ -208,7 +208,7 @@ Limits = Annotated[
         metavar="NAME=N",
         help=(
             "Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds,"
-            " start_seconds. Repeatable."
+            " start_seconds, max_wait_seconds. Repeatable."
         ),
     ),
 ]
@@ -241,7 +241,14 @@ Detach = Annotated[
 ]
 Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
 
-LIMIT_NAMES = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
+LIMIT_NAMES = (
+    "max_tokens",
+    "max_cost_cents",
+    "timeout_seconds",
+    "stall_seconds",
+    "start_seconds",
+    "max_wait_seconds",
+)
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,13 @@ AGENT_HOME = "/home/agent"
 PROMPT_FOLDER = "/etc/codexrun/prompt"
 CODEX_FOLDER = "/etc/codex"
 GIT_CREDENTIALS_FOLDER = "/var/run/codexrun/git"
-GATE_FILES_FOLDER = "/var/run/codexrun"  # of the gate's container: the three below
+GIT_CA_FOLDER = "/var/run/codexrun/git-ca"
+GIT_CA_FILE = "ca.crt"
+GATE_FILES_FOLDER = "/var/run/codexrun"  # of the gate's container: those of the next four
 MODEL_KEY_FOLDER = "/var/run/codexrun/model"
 MODEL_KEY_FILE = "api-key"
+IDENTITY_TOKEN_FOLDER = "/var/run/codexrun/identity"  # noqa: S105 - a path
+IDENTITY_TOKEN_FILE = "token"  # noqa: S105 - a path
 MODEL_CA_FOLDER = "/var/run/codexrun/ca"
 MODEL_CA_FILE = "ca.crt"
 INGEST_TOKEN_FOLDER = "/var/run/codexrun/ingest"  # noqa: S105 - a path
@@ -73,6 +77,8 @@ class ReportKey:
     MESSAGE = "message"
     STATUS = "status"  # of an HTTP answer
     RESET_AT = "resetAt"  # of a rate limit
+    RETRYABLE = "retryable"  # the same run has a chance later; else the class says
+    ADVICE = "advice"  # what to do; else the class says
 
     # The runner's, and FAILURE the clone step's and that of a gate that cannot start too.
     STATE = "state"  # starting, running, done

@@ -12,11 +12,32 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """How the token of a pod's ServiceAccount is exchanged for one of the provider (RFC 8693)."""
+
+    token_url: str
+    audience: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    encoding: str = "json"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelAccess:
     """How the model is reached; no secret is in it."""
 
     auth_header: str = "Authorization"
     query_params: dict[str, str] = field(default_factory=dict)
+    ca_config_map: str = ""
+    ca_key: str = "ca.crt"
+    proxy: str = ""
+    drop_reasoning_ids: bool = False
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitAccess:
+    """How Git hosts are reached."""
+
     ca_config_map: str = ""
     ca_key: str = "ca.crt"
     proxy: str = ""
@@ -33,6 +54,7 @@ class PodSettings:
     pull_secrets: tuple[str, ...] = ()
     upstream_url: str = ""
     model: ModelAccess = field(default_factory=ModelAccess)
+    git: GitAccess = field(default_factory=GitAccess)
     model_secret: str = ""
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
@@ -86,10 +108,17 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             upstream_url=required("CODEXRUN_UPSTREAM_URL"),
             model=ModelAccess(
                 auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",
-                query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
+                query_params=_texts(env, "CODEXRUN_MODEL_QUERY_PARAMS"),
                 ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
                 ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
                 proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
+                drop_reasoning_ids=env.get("CODEXRUN_MODEL_DROP_REASONING_IDS", "") == "true",
+                identity=_identity(env),
+            ),
+            git=GitAccess(
+                ca_config_map=env.get("CODEXRUN_GIT_CA_CONFIG_MAP", ""),
+                ca_key=env.get("CODEXRUN_GIT_CA_KEY", "") or "ca.crt",
+                proxy=env.get("CODEXRUN_GIT_PROXY", ""),
             ),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
@@ -100,9 +129,21 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def _query_params(text: str) -> dict[str, str]:
+def _identity(env: Mapping[str, str]) -> Identity | None:
+    token_url = env.get("CODEXRUN_IDENTITY_TOKEN_URL", "").strip()
+    if not token_url:
+        return None
+    return Identity(
+        token_url=token_url,
+        audience=env.get("CODEXRUN_IDENTITY_AUDIENCE", "").strip(),
+        parameters=_texts(env, "CODEXRUN_IDENTITY_PARAMETERS"),
+        encoding=env.get("CODEXRUN_IDENTITY_ENCODING", "") or "json",
+    )
+
+
+def _texts(env: Mapping[str, str], name: str) -> dict[str, str]:
     try:
-        params = json.loads(text or "{}")
-        return {str(name): str(value) for name, value in params.items()}
+        values = json.loads(env.get(name, "") or "{}")
+        return {str(key): str(value) for key, value in values.items()}
     except (ValueError, AttributeError) as error:
-        raise SettingsError(f"CODEXRUN_MODEL_QUERY_PARAMS is not a JSON object: {error}") from error
+        raise SettingsError(f"{name} is not a JSON object: {error}") from error

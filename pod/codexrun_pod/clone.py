@@ -41,13 +41,14 @@ class CloneError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to clone, and the paths."""
+    """What to clone, and the paths. proxy: http:// URL of a proxy on the way."""
 
     url: str
     ref: str | None
     allowed: tuple[str, ...]
     workspace: Path
     credentials: Path
+    proxy: str | None = None
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
@@ -64,6 +65,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             allowed=tuple(config["allowedURLs"]),
             workspace=Path(environ.get(WORKSPACE_ENV, WORKSPACE)),
             credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", GIT_CREDENTIALS_FOLDER)),
+            proxy=config.get("proxy"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CloneError(f"{CLONE_ENV} cannot be read: {error}") from error
@@ -91,6 +93,8 @@ class Git:
             "safe.directory": "*",  # the mount point is root's
             "credential.helper": "",
         }
+        if settings.proxy:
+            options["http.proxy"] = settings.proxy
         if self.secrets:
             at = str(settings.credentials)
             options[f"credential.{parts.scheme}://{parts.netloc}.helper"] = (
@@ -156,6 +160,11 @@ class Git:
             return (
                 f"{url} answers with a redirect, which is not followed; give the URL that it"
                 " leads to"
+            )
+        if "SSL certificate problem" in stderr:
+            return (
+                f"{url} has a certificate of a CA that is not known; name its CAs in the chart's"
+                " git.caBundle"
             )
         if re.search(r"not found|returned error: 404", stderr):
             return f"{url} does not exist, or the job type's credentials may not read it"

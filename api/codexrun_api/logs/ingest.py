@@ -15,6 +15,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -49,16 +50,22 @@ NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 CUT = "the agent's container ended before it had handed over all of its log"
 
-OnUsage = Callable[[str, Usage], Awaitable[object]]
+OnUsage = Callable[[str, Usage, datetime | None], Awaitable[object]]
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 FindRun = Callable[[str], Awaitable[RunRecord | None]]
 IsRemoved = Callable[[str], Awaitable[bool]]
 
 
+class GateUsage(Usage):
+    """The account so far, as a gate sends it."""
+
+    waiting_until: datetime | None = None
+
+
 class Ingest:
-    """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the
-    registry. find_run(run_id): what is recorded of a run. is_removed(run_id): whether retention has
-    removed it."""
+    """The routes. on_usage(run_id, usage, waiting_until), on_log(run_id, path, bytes, complete,
+    note): into the registry. find_run(run_id): what is recorded of a run. is_removed(run_id):
+    whether retention has removed it."""
 
     def __init__(
         self,
@@ -136,12 +143,12 @@ class Ingest:
     async def post_usage(self, request: Request) -> Response:
         identity = await self._identity(request)
         try:
-            usage = Usage.model_validate(json.loads(await _body(request, MAX_USAGE_BYTES)))
+            usage = GateUsage.model_validate(json.loads(await _body(request, MAX_USAGE_BYTES)))
         except (ValueError, RecursionError) as error:
             raise HTTPException(422, f"no usage: {error}") from error
         if usage.cost_micro_usd is not None:
             usage = usage.model_copy(update={"cost_cents": -(-usage.cost_micro_usd // 10_000)})
-        await self.on_usage(identity.run_id, usage)
+        await self.on_usage(identity.run_id, usage, usage.waiting_until)
         return JSONResponse({})
 
     async def put_artifact(self, request: Request) -> Response:

@@ -35,6 +35,7 @@ class LimitsRequest(RequestBody):
     timeout_seconds: Seconds = None
     stall_seconds: Annotated[WholeNumber | None, Field(ge=1, le=DAY)] = None
     start_seconds: Annotated[WholeNumber | None, Field(ge=1, le=DAY)] = None
+    max_wait_seconds: Annotated[WholeNumber | None, Field(ge=1, le=DAY)] = None
 
 
 class GitRequest(RequestBody):

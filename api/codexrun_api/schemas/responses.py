@@ -108,6 +108,15 @@ class RunView(BaseModel):
     usage_complete: bool = True
     cost_tokens: int = 0
     cost_cents: int = 0
+    waiting_until: Annotated[
+        datetime | None,
+        Field(
+            description=(
+                "The model's provider limits requests, and the run waits until then to ask again;"
+                " absent while it does not wait."
+            )
+        ),
+    ] = None
     attempt: int | None = None
     turns: int | None = None
     thread_id: str | None = None

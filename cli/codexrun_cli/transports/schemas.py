@@ -69,6 +69,7 @@ class Run(TypedDict):
     usage_complete: NotRequired[bool]
     cost_tokens: NotRequired[int]
     cost_cents: NotRequired[int]
+    waiting_until: NotRequired[str | None]
     attempt: NotRequired[int | None]
     turns: NotRequired[int | None]
     thread_id: NotRequired[str | None]

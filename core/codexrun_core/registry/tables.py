@@ -105,6 +105,7 @@ runs = sa.Table(
     _column("at_most_tokens", BIG_INTEGER),
     _column("requests", BIG_INTEGER, null=False),
     _column("usage_complete", sa.Boolean, null=False),
+    _column("waiting_until", Utc),
     _column("turns", sa.Integer),
     _column("thread_id", SafeText),
     _column("log_path", SafeText),

@@ -55,15 +55,17 @@ class Writes(Database):
 
         return await self._write(write)
 
-    async def set_usage(self, run_id: str, usage: Usage) -> bool:
-        """Note what a live run has used so far; less than is known already changes nothing. True if
-        the row changed."""
+    async def set_usage(
+        self, run_id: str, usage: Usage, waiting_until: datetime | None = None
+    ) -> bool:
+        """Note what a live run has used so far, and until when it waits for the model's provider;
+        less than is known already changes nothing. True if the row changed."""
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
             if row is None or row.terminal or row.status == DELETED:
                 return False
-            after = replace(row, **usage_columns(usage))
+            after = replace(row, **usage_columns(usage), waiting_until=waiting_until)
             if after == row or usage_order(after) < usage_order(row):
                 return False
             self._update(connection, replace(after, updated_at=_later(row)))

@@ -285,7 +285,10 @@ class Failure(Part):
     exit_code: Annotated[
         int | None, Field(description="Exit code of the process that failed, where one is known.")
     ] = None
-    retryable: bool = False
+    retryable: Annotated[
+        bool,
+        Field(description="The same run, started again unchanged, has a fair chance."),
+    ] = False
 
 
 class Result(Part):

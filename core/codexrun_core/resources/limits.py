@@ -42,8 +42,9 @@ class Limits(Part):
             ge=1,
             le=DAY,
             description=(
-                "Seconds without an event from Codex and without a byte through the gate before the"
-                " run is stopped. While a command runs only timeoutSeconds counts."
+                "Seconds without an event from Codex and without one from the model before the run"
+                " is stopped; a sign of life is none. While a command runs only timeoutSeconds"
+                " counts."
             ),
         ),
     ] = None
@@ -56,6 +57,18 @@ class Limits(Part):
         ),
     ] = None
 
+    max_wait_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=DAY,
+            description=(
+                "Seconds that the run may wait in all for a provider that limits requests and names"
+                " a time; beyond that it fails. Waiting is no stall, and counts for timeoutSeconds."
+            ),
+        ),
+    ] = None
+
     def within(self, ceiling: "Limits | None") -> "Limits":
         """Return these limits where they are given, else those of the ceiling; for a run that
         admission has let through."""
@@ -63,4 +76,6 @@ class Limits(Part):
 
 
 # What holds where neither the run nor its job type says.
-DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
+DEFAULT_LIMITS = Limits(
+    timeout_seconds=3600, stall_seconds=600, start_seconds=600, max_wait_seconds=120
+)

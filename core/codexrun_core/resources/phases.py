@@ -102,13 +102,14 @@ class FailureClass(OpenEnum):
     GUARDRAIL = "guardrail"
     AGENT_ERROR = "agent_error"
     MODEL_ERROR = "model_error"
+    POLICY = "policy"
     SILENT_DEATH = "silent_death"
     INTERNAL = "internal"
 
     @property
     def retryable(self) -> bool:
-        """Return whether the same run, started again unchanged, has a fair chance: the cause lies
-        outside of it."""
+        """Return whether the same run, started again unchanged, has a fair chance, where nobody who
+        saw the failure says: its cause mostly lies outside of the run."""
         return self in _RETRYABLE
 
 

@@ -61,6 +61,7 @@ class RunRecord:
     at_most_tokens: int | None = None  # if every estimate were at its bound
     requests: int = 0
     usage_complete: bool = False
+    waiting_until: datetime | None = None  # the model's provider wants to be asked again then
     attempt: int = 1
     rank: int = 0
     retry_of: str | None = None  # run_id
@@ -224,7 +225,11 @@ def merge(row: RunRecord, state: RunRecord) -> RunRecord:
         return row
     log = {name: getattr(row, name) for name in (*LOG_COLUMNS, "deleted_at")}
     return replace(
-        state, **log, **_usage(row, state), updated_at=max(row.updated_at, state.updated_at)
+        state,
+        **log,
+        **_usage(row, state),
+        waiting_until=None if state.terminal else row.waiting_until,
+        updated_at=max(row.updated_at, state.updated_at),
     )
 
 

@@ -187,11 +187,20 @@ def _by_itself(pod: Pod) -> bool:
     )
 
 
-def failed(class_: FailureClass, message: str, exit_code: int | None = None) -> Failure:
-    """Build a failure as the status records it; whether a retry is sensible follows from the
-    class."""
+def failed(
+    class_: FailureClass,
+    message: str,
+    exit_code: int | None = None,
+    *,
+    retryable: object = None,
+) -> Failure:
+    """Build a failure as the status records it. retryable: what the one who saw it says; else it
+    follows from the class."""
     return Failure(
-        class_=class_, message=_text(message), exit_code=exit_code, retryable=class_.retryable
+        class_=class_,
+        message=_text(message),
+        exit_code=exit_code,
+        retryable=retryable if isinstance(retryable, bool) else class_.retryable,
     )
 
 
@@ -250,6 +259,7 @@ def clone_failed(pod: Pod) -> Failure | None:
             FailureClass.WORKSPACE,
             reported.get(ReportKey.MESSAGE) or _last_words(pod.clone),
             pod.clone.exit_code,
+            retryable=reported.get(ReportKey.RETRYABLE),
         )
     return None
 
@@ -309,14 +319,24 @@ def stopped_by_gate(pod: Pod) -> Failure | None:
             FailureClass(stop[ReportKey.CLASS]),
             stop.get(ReportKey.MESSAGE, ""),
             pod.agent.exit_code,
+            retryable=stop.get(ReportKey.RETRYABLE),
         )
     return None
 
 
 def stopped_by_runner(pod: Pod) -> Failure | None:
-    """The runner ended Codex itself, or refused to begin."""
+    """The runner ended Codex for what the run itself did, or refused to begin."""
+    return _stopped_by_runner(pod, "storage", "config", "guardrail", "internal")
+
+
+def out_of_time(pod: Pod) -> Failure | None:
+    """The runner ended Codex because of the time."""
+    return _stopped_by_runner(pod, "timeout", "stall")
+
+
+def _stopped_by_runner(pod: Pod, *classes: str) -> Failure | None:
     reported = _part(pod.agent.report, ReportKey.FAILURE)
-    if _class(reported) in ("timeout", "stall", "storage", "config", "guardrail", "internal"):
+    if _class(reported) in classes:
         return failed(
             FailureClass(reported[ReportKey.CLASS]),
             reported.get(ReportKey.MESSAGE, ""),
@@ -339,18 +359,21 @@ def past_deadline(pod: Pod) -> Failure | None:
 
 def model_failed(pod: Pod) -> Failure | None:
     """The last request to the model failed, and success is not proven: its error is the cause that
-    people can act on."""
+    people can act on, also where Codex was busy with it until the time was over
+    (https://github.com/openai/codex/issues/43140)."""
     error = _part(pod.gate.report, ReportKey.LAST_ERROR)
     class_ = _class(error)
     if _agent_proves(pod) or class_ not in ADVICE:
         return None
     return failed(
         FailureClass(class_),
-        f"{error.get(ReportKey.MESSAGE, '')} ({ADVICE[class_]})",
+        f"{error.get(ReportKey.MESSAGE, '')} ({error.get(ReportKey.ADVICE) or ADVICE[class_]})",
         pod.agent.exit_code,
+        retryable=error.get(ReportKey.RETRYABLE),
     )
 
 
+# Of a gate that gives none.
 ADVICE = {
     "auth": (
         "check the key in the Secret of the chart's model.existingSecret or the job type's"
@@ -358,6 +381,7 @@ ADVICE = {
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise it or pay the bill, then retry",
+    "policy": "the provider's own policy refuses it; change the prompt or the inputs",
     "model_error": "the model's endpoint or the network between failed; retry",
 }
 
@@ -432,8 +456,9 @@ RULES: tuple[Callable[[Pod], Failure | None], ...] = (
     gate_cannot_start,
     stopped_by_gate,
     stopped_by_runner,
-    past_deadline,
     model_failed,
+    out_of_time,
+    past_deadline,
     agent_failed,
     unproven,
     output_does_not_fit,

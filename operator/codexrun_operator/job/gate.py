@@ -9,6 +9,8 @@ from codexrun_core.pod_contract import (
     GATE_PORT,
     GATE_STATE_FOLDER,
     GATE_STOPPING_FILE,
+    IDENTITY_TOKEN_FILE,
+    IDENTITY_TOKEN_FOLDER,
     INGEST_AUDIENCE,
     INGEST_TOKEN_FILE,
     INGEST_TOKEN_FOLDER,
@@ -28,11 +30,11 @@ from codexrun_operator.job.container_parts import (
     output_schema,
     projected,
 )
-from codexrun_operator.settings import PodSettings
+from codexrun_operator.settings import Identity, PodSettings
 
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
-INGEST_TOKEN_SECONDS = 3600
+TOKEN_SECONDS = 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
@@ -43,7 +45,24 @@ def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
     """Return the Secret with the model's key: the team's own, else the installation's; "" for
     none."""
     own = job_type.spec.model_secret_ref
-    return own.name if own else settings.model_secret
+    if own:
+        return own.name
+    return "" if settings.model.identity else settings.model_secret
+
+
+def identity(job_type: CodexJobType, settings: PodSettings) -> Identity | None:
+    """Return the installation's identity, for a job type without a key of its own."""
+    return None if job_type.spec.model_secret_ref else settings.model.identity
+
+
+def _identity_config(exchange: Identity | None) -> dict[str, Any] | None:
+    if exchange is None:
+        return None
+    return {
+        "tokenURL": exchange.token_url,
+        "parameters": exchange.parameters,
+        "encoding": exchange.encoding,
+    }
 
 
 def _allowed_efforts(job_type: CodexJobType, accepted: Accepted) -> list[str] | None:
@@ -66,8 +85,10 @@ def container(
         "upstreamURL": settings.upstream_url,
         "authHeader": model.auth_header if model.auth_header != "Authorization" else None,
         "queryParams": model.query_params or None,
+        "dropReasoningIds": model.drop_reasoning_ids or None,
         "caBundle": True if model.ca_config_map else None,
         "proxy": model.proxy or None,
+        "identity": _identity_config(identity(job_type, settings)),
         "port": GATE_PORT,
         "models": [accepted.model],
         "allowedEfforts": _allowed_efforts(job_type, accepted),
@@ -76,6 +97,7 @@ def container(
         "maxCostCents": accepted.limits.max_cost_cents,
         "maxOutputTokens": accepted.max_output_tokens,
         "stallSeconds": accepted.limits.stall_seconds,
+        "maxWaitSeconds": accepted.limits.max_wait_seconds,
         "prices": accepted.prices,
         "priceTable": accepted.price_table,
         "ingestURL": settings.ingest_url or None,
@@ -121,12 +143,9 @@ def _files(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]
     sources: list[dict[str, Any]] = []
     if settings.ingest_url:
         # Bound to the pod: the api sees in a TokenReview which one it is.
-        token = {
-            "audience": INGEST_AUDIENCE,
-            "expirationSeconds": INGEST_TOKEN_SECONDS,
-            "path": _within_files(INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE),
-        }
-        sources.append({"serviceAccountToken": token})
+        sources.append(_token(INGEST_AUDIENCE, INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE))
+    if exchange := identity(job_type, settings):
+        sources.append(_token(exchange.audience, IDENTITY_TOKEN_FOLDER, IDENTITY_TOKEN_FILE))
     if secret := key_secret(job_type, settings):
         path = _within_files(MODEL_KEY_FOLDER, MODEL_KEY_FILE)
         sources.append({"secret": {"name": secret, "items": [{"key": "api-key", "path": path}]}})
@@ -135,6 +154,16 @@ def _files(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]
         items = [{"key": settings.model.ca_key, "path": path}]
         sources.append({"configMap": {"name": settings.model.ca_config_map, "items": items}})
     return sources
+
+
+def _token(audience: str, folder: str, file: str) -> dict[str, Any]:
+    """Return the source of a token of the pod's ServiceAccount."""
+    token = {
+        "audience": audience,
+        "expirationSeconds": TOKEN_SECONDS,
+        "path": _within_files(folder, file),
+    }
+    return {"serviceAccountToken": token}
 
 
 def _within_files(folder: str, file: str) -> str:

@@ -104,7 +104,7 @@ def build_job(
                     "volumes": [
                         *agent.volumes(accepted),
                         *gate.volumes(job_type, settings),
-                        *clone.volumes(run, job_type),
+                        *clone.volumes(run, job_type, settings),
                     ],
                 },
             },

@@ -11,6 +11,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 BEARER = "Authorization"
+# They look an id of reasoning up among what they have stored, and a run stores nothing:
+# https://github.com/openai/codex/issues/35739
+LOOKS_UP_IDS = (".openai.azure.com", ".cognitiveservices.azure.com")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,7 @@ class Endpoint:
 
     auth_header: the header that carries the key, as a bearer token in Authorization, bare in any
     other. ca_file: PEM, used instead of the system's CAs. proxy: http:// URL of a proxy.
+    drop_reasoning_ids: also where the host is none of Azure's.
     """
 
     upstream: str
@@ -28,6 +32,7 @@ class Endpoint:
     query: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     proxy: str | None = None
+    drop_reasoning_ids: bool = False
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any], ca_file: Path) -> Endpoint:
@@ -44,6 +49,7 @@ class Endpoint:
             },
             ca_file=ca_file if config.get("caBundle") else None,
             proxy=config.get("proxy") or None,
+            drop_reasoning_ids=bool(config.get("dropReasoningIds")),
         )
 
     @property
@@ -57,6 +63,12 @@ class Endpoint:
         """Return the host, for messages."""
         return urlsplit(self.upstream).netloc
 
+    @property
+    def takes_reasoning_ids(self) -> bool:
+        """Return whether an item of reasoning may keep its id."""
+        host = (urlsplit(self.upstream).hostname or "").lower()
+        return not (self.drop_reasoning_ids or host.endswith(LOOKS_UP_IDS))
+
     def credentials(self, key: str | None) -> dict[str, str]:
         """Return the header with the key; none without one."""
         if not key:
@@ -65,12 +77,15 @@ class Endpoint:
             self.auth_header: f"Bearer {key}" if self.auth_header.lower() == BEARER.lower() else key
         }
 
-    def tls(self) -> ssl.SSLContext | bool:
-        """Return the TLS context for aiohttp; True for the system's CAs.
+    def tls(self) -> ssl.SSLContext:
+        """Return the TLS context for aiohttp.
+
+        Python 3.13 refuses CAs that OpenSSL and Codex take, such as those whose basic constraints
+        are not marked critical: https://github.com/python/cpython/issues/138193
 
         Raises:
             OSError, ssl.SSLError: the bundle cannot be read.
         """
-        return (
-            True if self.ca_file is None else ssl.create_default_context(cafile=str(self.ca_file))
-        )
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context

@@ -5,24 +5,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
 from codexrun_pod.gate import errors, header_filter
+from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
+from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, head_bytes
 from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.key_filter import KeyFilter
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
+from codexrun_pod.gate.usage import Usage
 
 T = TypeVar("T")
 
@@ -32,12 +38,18 @@ CLIENT_READ_SECONDS = 60.0  # in which a client has to take what is sent to it
 # and then itself, within 15 s.
 LEFT_WITH_THE_RUN_SECONDS = 30.0
 MAX_ERROR_BYTES = 1024 * 1024  # of the body of an upstream error
+JSON_OR_PAGE = ("json", "html", "xml")  # in the media type of an answer that is no stream
+FINAL_STATUS = 400  # which Codex does not try again
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
     aiohttp.ClientHttpProxyError,
 )
+
+
+class UnreadableHeadError(Exception):
+    """The answer's head is larger than the gate reads."""
 
 
 class AbandonedError(Exception):
@@ -48,20 +60,29 @@ class Exchange:
     """One request, there and back. Its account entry is settled whatever happens in between."""
 
     def __init__(
-        self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None
+        self,
+        ledger: Ledger,
+        request: web.Request,
+        admitted: Admitted,
+        key: str | None,
+        renew: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """key: the model's; None sends none."""
+        """key: the model's; None sends none. renew: gives another one once it is refused, None if
+        there is none."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
         self.key = key
+        self.renew: Callable[[], Awaitable[str | None]] | None = renew
         self.key_filter = KeyFilter(key)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
         self.events = EventStream(
             lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped),
-            self.key_filter.raw,
+            self._without_key,
         )
+        self.digest = admitted.digest
+        self.progress = 0  # events of this answer that were more than a sign of life
         self.bytes_came = False  # of an answer that was broken off
         self.client_left_at: float | None = None
         # Set from outside, to read no further: what the answer is charged.
@@ -71,8 +92,33 @@ class Exchange:
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
-        was none."""
+        was none. A provider that wants to be asked again is, as long as the run may wait for it."""
+        while True:
+            if not await self._wait_for_provider():
+                return web.Response(status=499)  # the client left
+            answer = await self._ask(session)
+            if isinstance(answer, web.StreamResponse):
+                return answer
+
+    async def _wait_for_provider(self) -> bool:
+        """Wait until the time that the provider has named, if it has; False if nobody needs the
+        answer any longer."""
         ledger = self.ledger
+        if (until := ledger.account.waiting_until) is None:
+            return True
+        ends_at = time.monotonic() + (datetime.fromisoformat(until) - now()).total_seconds()
+        while (remaining := ends_at - time.monotonic()) > 0:
+            self._look_for_client()
+            if self.client_left_at is not None or self.abandon or ledger.terminating:
+                return False
+            await asyncio.sleep(min(remaining, CHECK_SECONDS))
+        ledger.settle(replace(ledger.account, waiting_until=None))
+        return True
+
+    async def _ask(self, session: aiohttp.ClientSession) -> web.StreamResponse | None:
+        """Send the request once; None if it is to be sent again."""
+        ledger = self.ledger
+        self.began = time.monotonic()
         admitted = self.admitted
         size = input_size(admitted.beginnings, ledger.account.counted)
         flight = meter.InFlight(admitted.model, size, admitted.max_output, admitted.lowered)
@@ -86,20 +132,18 @@ class Exchange:
                 self.request.transport.abort()
             return web.Response(status=503)
         except NOT_CONNECTED as error:
-            ledger.settle(
-                meter.refused_upstream(
-                    ledger.account, errors.unreachable(self.host, self._reason(error))
-                )
-            )
-            return _bad_gateway(ledger)
+            self._note(errors.unreachable(self.host, self._reason(error), advice=_way_out(error)))
+            return self._failure("unreachable", 502)
         except UnreadableError as error:
-            self._settle_broken(
-                errors.unreadable(self.host, self.key_filter.text(str(error))), "at_most"
-            )
-            return _unreadable(ledger)
+            coding = self.key_filter.text(str(error))
+            self._settle_broken(errors.unreadable(self.host, coding), "at_most")
+            return self._failure("unreadable", 502)
+        except (aiohttp.ClientResponseError, UnreadableHeadError) as error:
+            self._settle_broken(errors.unreadable_head(self.host, _head_problem(error)), "at_most")
+            return self._failure("unreadable", 502)
         except (aiohttp.ClientError, TimeoutError) as error:
             self._settle_broken(errors.unreachable(self.host, self._reason(error)))
-            return _bad_gateway(ledger)
+            return self._failure("unreachable", 502)
         except asyncio.CancelledError:
             self._settle_broken(None, "estimate")
             raise
@@ -120,7 +164,7 @@ class Exchange:
                 stop=ledger.account.stop.message if ledger.account.stop else None,
             )
 
-    async def _forward(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _forward(self, session: aiohttp.ClientSession) -> web.StreamResponse | None:
         head = header_filter.up(self.request.headers, self.endpoint.credentials(self.key))
         sending = session.post(
             URL(self.endpoint.responses, encoded=True),
@@ -133,24 +177,74 @@ class Exchange:
         answer = await self._while_attended(sending)
         try:
             self.ledger.touch()
-            if answer.status != 200:
+            if head_bytes(answer.raw_headers) > MAX_HEAD_BYTES:
+                raise UnreadableHeadError
+            if answer.status != 200 or _is_no_stream(answer):
                 return await self._error(answer)
             return await self._stream(answer)
         finally:
             answer.close()
 
-    async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
-        """Pass an error on unchanged, but for the key, should the answer quote it."""
+    async def _error(self, answer: aiohttp.ClientResponse) -> web.Response | None:
+        """Pass an error on unchanged, but for the key, should the answer quote it, and for the
+        status of one that another try would get again; None if the provider is to be waited for."""
+        if answer.status == HTTPStatus.UNAUTHORIZED and await self._renewed():
+            return None
         try:
             body = await self._while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
             body = f"its text has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
-        error = errors.from_answer(
-            answer.status, answer.headers, body.decode("utf-8", "replace"), _now(), self._cap()
+        headers = self._headers_down(answer)
+        error = errors.read(
+            body.decode("utf-8", "replace"),
+            now(),
+            status=answer.status,
+            headers=self.key_filter.headers(answer.headers),
+            cap=self._cap(),
         )
-        self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
-        return web.Response(status=answer.status, body=body, headers=self._headers_down(answer))
+        used = tokens.parse(_usage_in(body)) if answer.status == 200 else None
+        self._note(error, used)
+        if self.ledger.account.waiting_until is not None:
+            return None
+        if answer.status < 400 or not body.strip() or body.lstrip().startswith(b"<"):
+            return self._failure(error.class_, 502)
+        status = FINAL_STATUS if self._is_final else answer.status
+        return web.Response(status=status, body=body, headers=headers)
+
+    async def _renewed(self) -> bool:
+        """Return whether there is another key to try with, once a request: a token may end, or be
+        taken back, before its time."""
+        renew, self.renew = self.renew, None
+        key = await renew() if renew is not None else None
+        if key is None:
+            return False
+        self.key = key
+        self.key_filter = KeyFilter(key)
+        self.ledger.settle(replace(self.ledger.account, in_flight=None))
+        return True
+
+    def _note(self, error: errors.UpstreamError, used: Usage | None = None) -> None:
+        """Note an error that came in place of an answer; used: what the provider has counted all
+        the same."""
+        account = self.ledger.account
+        if used is not None:
+            account = meter.charged(account, used, self.ledger.settings.prices)
+        self._settle_error(replace(account, in_flight=None), error)
+
+    def _settle_error(self, account: meter.Account, error: errors.UpstreamError) -> None:
+        ledger = self.ledger
+        max_wait = ledger.settings.max_wait_seconds
+        account = meter.noted(account, error, self.digest, max_wait, now())
+        if (until := account.waiting_until) is not None:
+            ledger.touch((datetime.fromisoformat(until) - now()).total_seconds())
+            ledger.log("provider.waited_for", until=until, reason=error.message)
+        ledger.settle(account)
+
+    @property
+    def _is_final(self) -> bool:
+        """Return whether another try of this request would end the same way."""
+        return self.ledger.account.refused == self.digest
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         upstream = Body(answer)
@@ -158,7 +252,6 @@ class Exchange:
         await self._pass_on(down.prepare(self.request))
         try:
             while chunk := await self._while_attended(upstream.readany()):
-                self.ledger.touch()
                 allowed = self._meter(chunk)
                 if allowed and self.client_left_at is None:
                     await self._pass_on(down.write(allowed))
@@ -174,7 +267,11 @@ class Exchange:
             # loses what had come just before, but it had come.
             self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
-            self._settle_broken(errors.cut(self.host))
+            unread = self.events.unread.lstrip()
+            if unread.startswith(("{", "[", "<")) and not self.events.began:
+                self._note(errors.read(unread, now(), status=200))  # whatever its header says
+            else:
+                self._settle_broken(errors.cut(self.host))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
@@ -184,13 +281,18 @@ class Exchange:
         return what may be passed on."""
         previous = self.events.last
         allowed = self.events.feed(chunk)
+        if self.events.progress > self.progress:
+            self.progress = self.events.progress
+            self.ledger.touch()
         if self.events.last is not None and previous is None:
             ledger = self.ledger
             prices = ledger.settings.prices
             received = self._received()
-            ledger.settle(
-                meter.answered(ledger.account, self.events.last, received, prices, _now())
-            )
+            account = meter.answered(ledger.account, self.events.last, received, prices, now())
+            if self.events.last.kind == "failed" and account.last_error is not None:
+                self._settle_error(account, account.last_error)
+            else:
+                ledger.settle(account)
         return allowed
 
     def _settle_broken(
@@ -201,7 +303,11 @@ class Exchange:
         received = self._received()
         charge = charge or meter.unmetered(None, received)
         prices = ledger.settings.prices
-        ledger.settle(meter.broken(ledger.account, error, received, charge, prices))
+        account = meter.broken(ledger.account, error, received, charge, prices)
+        if error is None:
+            ledger.settle(account)
+        else:
+            self._settle_error(account, error)
 
     def _received(self) -> meter.Received:
         self._look_for_client()
@@ -219,6 +325,13 @@ class Exchange:
         left = self.client_left_at
         long_before = left is not None and stopped_at - left > LEFT_WITH_THE_RUN_SECONDS
         return "at_most" if long_before else "estimate"
+
+    def _failure(self, code: str, status: int) -> web.Response:
+        """Return the last error in the gate's own words; status: of one that may pass."""
+        error = self.ledger.account.last_error
+        message = error.text if error else ""
+        body = {"error": {"type": "codexrun_gate", "code": code, "message": message}}
+        return web.json_response(body, status=FINAL_STATUS if self._is_final else status)
 
     def _cap(self) -> str | None:
         """Return the cap that the gate has set, for the message of a server that refuses it."""
@@ -244,6 +357,9 @@ class Exchange:
         event = json.dumps({"type": "response.failed", "response": response})
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
+
+    def _without_key(self, data: bytes) -> bytes:
+        return self.key_filter.raw(data)  # of the key in use, which may have been renewed
 
     def _headers_down(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
         return self.key_filter.headers(header_filter.down(answer.headers))
@@ -305,26 +421,42 @@ class Exchange:
             self._client_left()
 
 
-def _bad_gateway(ledger: Ledger) -> web.Response:
-    return _failure(ledger, 502, "unreachable")
+def _way_out(error: BaseException) -> str:
+    """Return what to do where no further try would connect; "" if one may."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status < 500:
+            return "the proxy (model.proxy) refuses; let it know the pods' addresses, or the host"
+        return ""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "set model.upstreamURL to an http(s) URL"
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
+        return "name the CAs of the endpoint, or of the proxy that opens TLS, in model.caBundle"
+    if isinstance(cause, ssl.SSLError):
+        return "see whether model.upstreamURL should begin with http:// or https://"
+    return ""
 
 
-def _unreadable(ledger: Ledger) -> web.Response:
-    """400, which Codex does not try again: the next answer would be no other, and paid too."""
-    return _failure(ledger, 400, "unreadable")
+def _head_problem(error: aiohttp.ClientResponseError | UnreadableHeadError) -> str:
+    """Return what is wrong with an answer's head, without a word of it: it may hold cookies."""
+    is_too_large = isinstance(error, UnreadableHeadError) or "Got more than" in error.message
+    return "it is too large" if is_too_large else "it is not HTTP"
 
 
-def _failure(ledger: Ledger, status: int, code: str) -> web.Response:
-    error = ledger.account.last_error
-    body = {
-        "error": {
-            "type": "codexrun_gate",
-            "code": code,
-            "message": error.message if error else "",
-        }
-    }
-    return web.json_response(body, status=status)
+def _is_no_stream(answer: aiohttp.ClientResponse) -> bool:
+    """Return whether an answer of status 200 says that it is JSON or a web page."""
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].lower()
+    return any(kind in media_type for kind in JSON_OR_PAGE)
 
 
-def _now() -> datetime:
+def _usage_in(body: bytes) -> Any:
+    """Return the usage of a whole response, from a server that does not stream."""
+    try:
+        response = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return response.get("usage") if isinstance(response, dict) else None
+
+
+def now() -> datetime:
     return datetime.now(UTC)

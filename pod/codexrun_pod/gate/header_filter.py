@@ -1,4 +1,4 @@
-"""Which headers pass the gate. Pure.
+"""Which headers pass the gate, and how large they may be. Pure.
 
 Up: only what Codex's requests need, so that no header of the agent's chooses an account, a project
 or a feature. Down: only what Codex reads, so that no cookie and no hop-by-hop header reaches the
@@ -7,8 +7,12 @@ agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+# Of a line and a header, and of all together; on both sides of the gate. Some proxies add many
+# kilobytes of cookies and policies, and Codex sends a header about its workspace.
+MAX_LINE_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 256 * 1024
 UP = frozenset(
     {"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"}
 )
@@ -40,3 +44,8 @@ def down(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)
     }
+
+
+def head_bytes(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return the bytes of all headers."""
+    return sum(len(name) + len(value) for name, value in headers)

@@ -15,15 +15,18 @@ from aiohttp import web
 
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
-from codexrun_pod.gate.exchange import Exchange
+from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.exchange import FINAL_STATUS, Exchange, now
+from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, MAX_LINE_BYTES, head_bytes
+from codexrun_pod.gate.identity import ExchangeError, TokenSource
 from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
 from codexrun_pod.gate.logs.upload_to_api import Uploader
 from codexrun_pod.gate.loopback.request_body import BodyError, BodyReader
-from codexrun_pod.gate.loopback.site import LoopbackSite
+from codexrun_pod.gate.loopback.site import LARGE_HEAD, LoopbackSite
 from codexrun_pod.gate.policy.rules import admit
-from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Denied
+from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Admitted, Denied
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
@@ -40,6 +43,7 @@ LAST_SHIPPING_SECONDS = 17.0
 # Codex and the runner have one or two each. A connection takes up to some 200 KB before its request
 # is refused.
 MAX_CONNECTIONS = 64
+MAX_HEADERS = 512  # of an answer; the bound in bytes is looked at when they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
 PARALLEL = Denied(
     "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
@@ -61,7 +65,14 @@ class Gate:
             connector=aiohttp.TCPConnector(
                 limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()
             ),
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
         )
+        settings = ledger.settings
+        self.tokens: TokenSource | None = None
+        if settings.identity is not None:
+            self.tokens = TokenSource(settings.identity, settings.endpoint)
         self.uploader: Uploader | None = None
         if url := ledger.settings.ingest:
             client = IngestClient(url, ledger.settings.ingest_token)
@@ -78,6 +89,8 @@ class Gate:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code,
         message}}."""
+        if head_bytes(request.raw_headers) > MAX_HEAD_BYTES:
+            return self._refuse(LARGE_HEAD)
         async with contextlib.AsyncExitStack() as turn:
             try:
                 async with self.bodies.whole(request) as raw:
@@ -93,17 +106,30 @@ class Gate:
                 return self._refuse_body(error)
             if isinstance(verdict, Denied):
                 return self._refuse(verdict)
+            if (refused := self._refused_before(verdict)) is not None:
+                return self._refuse(refused)
             try:
-                key = self._key()
+                key = await self._credentials()
             except ValueError as error:
                 return self._refuse(Denied("guardrail", str(error)))
+            except ExchangeError as error:
+                return self._without_token(error.error, verdict)
             if verdict.dropped:
                 self._note_dropped(verdict.dropped)
-            self.current = Exchange(self.ledger, request, verdict, key)
+            self.current = Exchange(self.ledger, request, verdict, key, self._renewed_token)
             try:
                 return await self.current.run(self.session)
             finally:
                 self.current = None
+
+    def _refused_before(self, admitted: Admitted) -> Denied | None:
+        """Deny a request that the provider would refuse again: Codex tries again what came inside
+        of a stream."""
+        account = self.ledger.account
+        error = account.last_error
+        if error is None or account.refused != admitted.digest:
+            return None
+        return Denied("refused", error.text, final=False)
 
     async def _parallel(self) -> bool:
         """Return whether somebody is being answered. A client that has left is no reason to refuse:
@@ -163,6 +189,36 @@ class Gate:
             self.ledger.settle(replace(self.ledger.account, cut_short=True))
         self.ledger.log("request.refused", level="warning", code=denial.code, reason=denial.message)
         return web.json_response(denial.body, status=status)
+
+    async def _credentials(self) -> str | None:
+        """Return the model's key, or the token that stands for one; None without either.
+
+        Raises:
+            ValueError: the key cannot be sent as a header.
+            ExchangeError: there is no token.
+        """
+        return await self.tokens.token(self.session) if self.tokens else self._key()
+
+    async def _renewed_token(self) -> str | None:
+        """Return another token in place of one that the provider has refused; None for a key."""
+        if self.tokens is None:
+            return None
+        self.tokens.forget()
+        try:
+            return await self.tokens.token(self.session)
+        except ExchangeError:
+            return None  # the provider's refusal says it all
+
+    def _without_token(self, error: UpstreamError, admitted: Admitted) -> web.Response:
+        """Answer that there is no token; once where another try would get none either."""
+        settings = self.ledger.settings
+        account = meter.noted(
+            self.ledger.account, error, admitted.digest, settings.max_wait_seconds, now()
+        )
+        self.ledger.settle(account)
+        self.ledger.log("token.missing", level="error", reason=error.message)
+        body = {"error": {"type": "codexrun_gate", "code": error.class_, "message": error.text}}
+        return web.json_response(body, status=502 if error.retryable else FINAL_STATUS)
 
     def _key(self) -> str | None:
         """Read the key, for each request, since the kubelet renews a mounted Secret in place; None

@@ -14,14 +14,17 @@ from typing import Any, Literal
 
 END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 SEARCH_CALL = "web_search_call"
+# Events that tell the state of a response and nothing else.
+STATES = frozenset({"response.created", "response.queued", "response.in_progress"})
+HEARTBEATS = frozenset({"response.keep_alive", "response.keepalive", "response.ping"})
 # Where the text of an item is, besides the `text` of the parts of its content and summary.
 TEXT_KEYS = ("arguments", "input")
 
 
 @dataclass(frozen=True)
 class LastEvent:
-    """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of
-    failed; tier: the service tier that the response was served at."""
+    """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: the
+    event that says that it failed; tier: the service tier that the response was served at."""
 
     kind: Literal["completed", "incomplete", "failed"]
     usage: Any = None
@@ -43,14 +46,17 @@ class EventStream:
         of a whole event what must not pass."""
         self.last: LastEvent | None = None
         self.began = False  # there was an event that was no error
+        self.progress = 0  # events that were more than a sign of life
         self.searches = 0  # calls of the provider's web search that have ended
         # The forbidden tool; nothing was given back from its event on.
         self.called: str | None = None
         self._forbidden = forbidden
         self._clean = clean
+        self._states: set[str] = set()  # of the response, that have been told
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
+        self._name = ""  # of the event, where its line comes
         self._item_bytes = 0  # of text, of items that have ended
         self._delta_bytes = 0  # of text, since then
 
@@ -59,9 +65,14 @@ class EventStream:
         """Return the bytes of text that have come, without the frame of the events."""
         return self._item_bytes + self._delta_bytes
 
+    @property
+    def unread(self) -> str:
+        """Return the bytes that no event has ended, as text."""
+        return (self._held + self._rest).decode("utf-8", "replace")
+
     def feed(self, chunk: bytes) -> bytes:
         """Return what may be passed on. Sets `last` at the first event that ends a response, and
-        `began` at the first that is no error."""
+        `began` at the first that is no error; `progress` counts on."""
         text = self._rest + chunk
         passed: list[bytes] = []
         start = 0
@@ -73,11 +84,14 @@ class EventStream:
             start = end.end()
             if line.startswith(b"data:"):
                 self._data.append(line[5:].lstrip(b" "))
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip().decode("utf-8", "replace")
             elif not line:
                 data = b"\n".join(self._data)
-                self._data = []
                 if data:
                     self._event(self._clean(data))
+                self._data = []
+                self._name = ""
                 if self.called is None:
                     passed.append(self._clean(self._held))
                 self._held = b""
@@ -90,10 +104,27 @@ class EventStream:
             self.called = self._forbidden(event)
         if self.last is not None:
             return
-        self.last = _last(event)
+        self.last = _last(event, self._name)
+        if self.last is not None or self._is_progress(event):
+            self.progress += 1
         if self.last is None or self.last.kind != "failed":
             self.began = True
         self._count(event)
+
+    def _is_progress(self, event: Mapping[str, Any]) -> bool:
+        """Return whether an event says more than that the connection is alive. Servers and proxies
+        between send events for that too: `keepalive` (https://github.com/openai/openai-node/issues/1964),
+        `response.keep_alive` (https://github.com/OpenRouterTeam/python-sdk/issues/266), `ping`, an
+        event without JSON, or the response's state once more
+        (https://github.com/diegosouzapw/OmniRoute/issues/14330)."""
+        kind = event.get("type")
+        if not isinstance(kind, str) or not kind.startswith("response."):
+            return False
+        if kind in STATES:
+            is_new = kind not in self._states
+            self._states.add(kind)
+            return is_new
+        return kind not in HEARTBEATS and event.get("delta") != ""
 
     def _count(self, event: Mapping[str, Any]) -> None:
         if isinstance(delta := event.get("delta"), str):
@@ -116,7 +147,8 @@ def _parsed(data: bytes) -> Mapping[str, Any]:
         return {}
 
 
-def _last(event: Mapping[str, Any]) -> LastEvent | None:
+def _last(event: Mapping[str, Any], name: str) -> LastEvent | None:
+    """Return the last event, if it is one. name: of the event's own line."""
     kind = event.get("type")
     response = _mapping(event.get("response"))
     usage = response.get("usage")
@@ -127,10 +159,18 @@ def _last(event: Mapping[str, Any]) -> LastEvent | None:
     if kind == "response.incomplete":
         return LastEvent("incomplete", usage, reason=_reason(response), tier=tier)
     if kind == "response.failed":
-        return LastEvent("failed", usage, error=_mapping(response.get("error")), tier=tier)
-    if kind == "error":
-        return LastEvent("failed", usage, error=_mapping(event.get("error")) or event)
+        return LastEvent("failed", usage, error=event, tier=tier)
+    if "error" in (kind, name) or kind == "response.error" or _is_bare_error(event):
+        return LastEvent("failed", usage, error=event)
     return None
+
+
+def _is_bare_error(event: Mapping[str, Any]) -> bool:
+    """Return whether an event that names no type is an error, as compatible servers send in the
+    middle of a stream: https://github.com/block/goose/pull/8031"""
+    if event.get("object") == "error":
+        return True
+    return "type" not in event and bool(event.get("error"))
 
 
 def _item_bytes(item: Mapping[str, Any]) -> int:

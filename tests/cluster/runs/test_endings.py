@@ -32,13 +32,19 @@ SMALL = {"resources": {"limits": {"memory": "20Mi"}, "requests": {"memory": "20M
 
 ENDINGS = [
     Ending("key refused", "401", "auth", "401"),
-    Ending("rate limit", "429", "rate_limit", "Rate limit reached"),
+    Ending(
+        "rate limit",
+        "429",
+        "rate_limit",
+        "limits.maxWaitSeconds",
+        {"limits": {**LIMITS, "maxWaitSeconds": 2}},
+    ),
     Ending("rate limit inside the stream", "failed-rate-limit", "rate_limit", "Rate limit reached"),
     Ending("quota", "quota", "quota", "quota"),
     Ending("server error", "500", "model_error", "500"),
     Ending("cut stream", "cut", "model_error", "response"),
     Ending("failed response", "failed", "model_error", "server had an error"),
-    Ending("incomplete response", "incomplete", "model_error", "content_filter"),
+    Ending("incomplete response", "incomplete", "policy", "content_filter"),
     Ending("stalled stream", "stall", "stall", "", {"limits": {**LIMITS, "stallSeconds": 6}}),
     Ending("no headers", "no-headers", "stall", "", {"limits": {**LIMITS, "stallSeconds": 6}}),
     Ending("no final message", "no-message", "silent_death", "message"),

@@ -437,6 +437,33 @@ def test_operator_environment_with_a_company_s_endpoint() -> None:
     assert given["CODEXRUN_MODEL_PROXY"] == "http://proxy.example.com:3128"
 
 
+def test_operator_environment_with_an_identity_and_a_git_host_of_one_s_own() -> None:
+    plain = environment(render(*REAL))
+    assert not {name for name in plain if "IDENTITY" in name or "_GIT_" in name}
+    values = (
+        *REAL,
+        "model.dropReasoningIds=true",
+        "model.identity.tokenURL=https://auth.openai.com/oauth/token",
+        "model.identity.parameters.identity_provider_id=idp_1",
+        "git.caBundle.configMap=git-ca",
+        "git.proxy=http://proxy.example.com:3128",
+    )
+    given = environment(render(*values))
+    named = {name: text for name, text in given.items() if name not in plain}
+    assert json.loads(named.pop("CODEXRUN_IDENTITY_PARAMETERS") or "") == {
+        "identity_provider_id": "idp_1"
+    }
+    assert named == {
+        "CODEXRUN_MODEL_DROP_REASONING_IDS": "true",
+        "CODEXRUN_IDENTITY_TOKEN_URL": "https://auth.openai.com/oauth/token",
+        "CODEXRUN_IDENTITY_AUDIENCE": "https://api.openai.com/v1",
+        "CODEXRUN_IDENTITY_ENCODING": "json",
+        "CODEXRUN_GIT_CA_CONFIG_MAP": "git-ca",
+        "CODEXRUN_GIT_CA_KEY": "ca.crt",
+        "CODEXRUN_GIT_PROXY": "http://proxy.example.com:3128",
+    }
+
+
 @pytest.mark.parametrize("part", ["operator", "api"])
 def test_a_price_table_of_the_installation_is_mounted_for_both(part: str) -> None:
     rendered = render(*REAL, "prices.configMap=our-prices", "prices.key=2026.yaml")

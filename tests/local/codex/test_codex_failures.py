@@ -13,19 +13,20 @@ import pytest
 ENDS = [
     # scenario, runner's class, gate's class, HTTP status
     pytest.param("401", "agent_error", "auth", 401, id="401: auth"),
-    pytest.param("429", "agent_error", "rate_limit", 429, id="429 without Retry-After: rate_limit"),
+    pytest.param("429", "agent_error", "rate_limit", 429, id="429 beyond maxWaitSeconds"),
     pytest.param("quota", "agent_error", "quota", 429, id="429 insufficient_quota: quota"),
     pytest.param(
         "failed-quota", "agent_error", "quota", None, id="response.failed insufficient_quota: quota"
     ),
     pytest.param(
-        "incomplete", "agent_error", "model_error", None, id="response.incomplete: model_error"
+        "incomplete", "agent_error", "policy", None, id="response.incomplete content_filter: policy"
     ),
 ]
 
 
 @pytest.mark.parametrize(("scenario", "runner_class", "gate_class", "status"), ENDS)
 def test_an_error_of_the_model_ends_in_its_class(pod, scenario, runner_class, gate_class, status):
+    pod.start_gate(maxWaitSeconds=2)
     result = pod.play(scenario)
     assert result.code == 1
     assert result.failure == runner_class
@@ -40,6 +41,7 @@ def test_a_rate_limit_with_a_time_is_waited_for(pod):
     result = pod.play("429-recovers")
     assert result.code == 0
     assert result.gate["requests"] == 3
+    assert all(line.get("event", {}).get("type") != "error" for line in result.lines)
     assert "lastError" not in result.gate, "cleared by the response that completed"
 
 

@@ -68,6 +68,16 @@ SENTENCES = [
         {"usual": timedelta(seconds=200), "doing": "pytest -x"},
         "Running for 2:14, now pytest -x. Usually done after 3:20.",
     ),
+    (
+        row("running", started_at=at(-134), waiting_until=at(20)),
+        {"doing": "pytest -x"},
+        f"Waiting for the provider until {at(20):%Y-%m-%d %H:%M:%S} UTC.",
+    ),
+    (
+        row("running", started_at=at(-134), waiting_until=at(-1)),
+        {"usual": timedelta(seconds=200), "doing": "pytest -x"},
+        "Running for 2:14, now pytest -x. Usually done after 3:20.",
+    ),
     (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3:27."),
     (
         row(

@@ -37,8 +37,9 @@ class Row:
         self.records = {}
         self.removed = set()
 
-    async def on_usage(self, run_id, usage):
+    async def on_usage(self, run_id, usage, waiting_until):
         self.usage.append((run_id, usage))
+        self.waiting_until = waiting_until
 
     async def on_log(self, *about):
         if self.down:
@@ -281,6 +282,15 @@ async def test_usage_goes_to_the_row_with_cents_rounded_up(gate, row):
     assert (await gate.post("/ingest/usage", json=usage)).status_code == 200
     ((run_id, told),) = row.usage
     assert (run_id, told.total_tokens, told.requests, told.cost_cents) == (RUN, 15, 2, 2)
+    assert row.waiting_until is None
+
+
+async def test_until_when_a_run_waits_goes_to_the_row(gate, row):
+    usage = {"totalTokens": 15, "requests": 2, "waitingUntil": "2026-11-24T12:00:20.500+00:00"}
+    assert (await gate.post("/ingest/usage", json=usage)).status_code == 200
+    assert row.waiting_until == datetime(2026, 11, 24, 12, 0, 20, 500_000, tzinfo=UTC)
+    usage = {"totalTokens": 15, "requests": 3, "waitingUntil": "soon"}
+    assert (await gate.post("/ingest/usage", json=usage)).status_code == 422
 
 
 @pytest.mark.parametrize(

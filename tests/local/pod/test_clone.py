@@ -61,6 +61,9 @@ def git(*arguments, cwd):
     ).stdout.strip()
 
 
+BEHIND_PROXY = "http://git.example.com"  # of a request that this server gets as a proxy
+
+
 class Backend(http.server.BaseHTTPRequestHandler):
     """`git http-backend` as CGI; /private wants a password, /moved redirects, /empty.git is
     empty."""
@@ -68,7 +71,7 @@ class Backend(http.server.BaseHTTPRequestHandler):
     root = ""
 
     def do_GET(self):
-        path, _, query = self.path.partition("?")
+        path, _, query = self.path.removeprefix(BEHIND_PROXY).partition("?")
         if path.startswith("/moved/"):
             self.send_response(301)
             self.send_header("Location", self.path.replace("/moved/", "/public/"))
@@ -144,7 +147,7 @@ def server(tmp_path_factory):
 def run(server, tmp_path, capsysbinary):
     """Clone and return (code, termination message, workspace, log line)."""
 
-    def go(path, ref=None, *, allowed=None, username=None, password=None):
+    def go(path, ref=None, *, allowed=None, username=None, password=None, proxied=False):
         base = server[0]
         workspace = tmp_path / "workspace"
         secrets = tmp_path / "secrets"
@@ -156,7 +159,12 @@ def run(server, tmp_path, capsysbinary):
                 (secrets / name).write_text(value)
         environment = {
             "CODEXRUN_CLONE": json.dumps(
-                {"url": base + path, "ref": ref, "allowedURLs": allowed or [base + "/*"]}
+                {
+                    "url": (BEHIND_PROXY if proxied else base) + path,
+                    "ref": ref,
+                    "allowedURLs": allowed or [base + "/*", BEHIND_PROXY + "/*"],
+                    **({"proxy": base} if proxied else {}),
+                }
             ),
             "CODEXRUN_WORKSPACE": str(workspace),
             "CODEXRUN_GIT_CREDENTIALS": str(secrets),
@@ -168,6 +176,27 @@ def run(server, tmp_path, capsysbinary):
         return code, json.loads(raw), workspace, json.loads(capsysbinary.readouterr().out)
 
     return go
+
+
+def test_a_host_that_only_a_proxy_reaches(run, server):
+    code, message, workspace, _ = run("/public/app.git", proxied=True)
+    assert (code, message["commit"]) == (0, server[1]["third"])
+    assert "proxy" not in (workspace / ".git/config").read_text(), "the agent has no use for it"
+
+
+def test_a_certificate_of_an_unknown_ca_names_the_way_out(tmp_path):
+    environment = {
+        "CODEXRUN_CLONE": '{"url": "https://git.example/a", "allowedURLs": ["https://git.example/*"]}',
+        "CODEXRUN_WORKSPACE": str(tmp_path),
+        "CODEXRUN_GIT_CREDENTIALS": str(tmp_path),
+    }
+    settings = cloning.from_env(environment)
+    git = cloning.Git(settings, allowed_url(settings.url, settings.allowed))
+    message = git._message_for(
+        "fatal: unable to access 'https://git.example/a/': SSL certificate problem: unable to get"
+        " local issuer certificate"
+    )
+    assert "git.caBundle" in message
 
 
 REFS = [

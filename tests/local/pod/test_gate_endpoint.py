@@ -105,12 +105,12 @@ async def listening(app, tls=None):
 
 
 @contextlib.asynccontextmanager
-async def company(authority):
+async def company(authority, certificate="ca.crt"):
     endpoint = Company()
     app = web.Application()
     app.router.add_post("/openai/deployments/gpt/responses", endpoint.handle)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(authority / "ca.crt", authority / "key.pem")
+    tls.load_cert_chain(authority / certificate, authority / "key.pem")
     async with listening(app, tls) as url:
         endpoint.url = url
         yield endpoint
@@ -173,13 +173,53 @@ async def test_through_a_proxy(tmp_path, authority):
 async def test_without_the_bundle_the_certificate_is_refused_and_named(tmp_path, authority):
     async with company(authority) as endpoint:
         status, account = await ask(tmp_path, endpoint, authority, caBundle=False)
-    assert (status, endpoint.seen) == (502, [])
+    assert (status, endpoint.seen) == (400, [])
     assert (account.usage.total, account.complete, account.last_error.class_) == (
         0,
         True,
         "model_error",
     )
     assert "certificate verify failed" in account.last_error.message
+    assert "model.caBundle" in account.last_error.advice
+    assert not account.last_error.retryable
+
+
+@pytest.fixture(scope="module")
+def old_authority(tmp_path_factory):
+    """A CA as curl, OpenSSL and Codex take it: its basic constraints are not marked critical, and
+    what it signs names no authority key."""
+    folder = tmp_path_factory.mktemp("old-ca")
+    ca_config = folder / "ca.cnf"
+    ca_config.write_text(
+        "[req]\ndistinguished_name=name\nx509_extensions=ca\n[name]\n"
+        "[ca]\nbasicConstraints=CA:TRUE\n"
+    )
+    leaf = folder / "leaf.cnf"
+    leaf.write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=none\n")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -config ca.cnf"
+    commands = (
+        f"req -x509 {key} -subj /CN=ca -days 2 -keyout ca.key -out ca.crt",
+        f"req {key} -subj /CN=model -keyout key.pem -out leaf.csr",
+        "x509 -req -in leaf.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2"
+        " -extfile leaf.cnf -out leaf.crt",
+    )
+    for command in commands:
+        subprocess.run(["openssl", *command.split()], check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+async def test_a_ca_that_others_take_is_taken(tmp_path, old_authority):
+    """Python 3.13 is stricter: https://github.com/python/cpython/issues/138193"""
+    async with company(old_authority, "leaf.crt") as endpoint:
+        status, account = await ask(tmp_path, endpoint, old_authority)
+    assert (status, account.usage.total, account.last_error) == (200, 120, None)
+
+
+def test_no_check_of_certificates_is_stricter_than_openssl(authority):
+    for ca_file in (None, authority / "ca.crt"):
+        context = Endpoint(upstream="https://x/v1", ca_file=ca_file).tls()
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +228,7 @@ async def test_without_the_bundle_the_certificate_is_refused_and_named(tmp_path,
 async def test_what_the_endpoint_wants_it_must_get(tmp_path, authority, change):
     async with company(authority) as endpoint:
         status, account = await ask(tmp_path, endpoint, authority, **change)
-    assert (status, account.last_error.class_) == (401, "auth")
+    assert (status, account.last_error.class_) == (400, "auth")
 
 
 async def test_a_proxy_that_is_not_there_costs_nothing(tmp_path, authority):
@@ -207,7 +247,7 @@ async def test_a_proxy_that_refuses_costs_nothing(tmp_path, authority):
     async with company(authority) as endpoint, server:
         proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         status, account = await ask(tmp_path, endpoint, authority, proxy=proxy)
-    assert (status, account.usage.total, account.complete) == (502, 0, True)
+    assert (status, account.usage.total, account.complete) == (400, 0, True)
     assert account.last_error.class_ == "model_error"
 
 

@@ -164,7 +164,8 @@ async def stand(tmp_path):
     async with listening(app) as there:
         ledger = Ledger(settings(tmp_path, there))
         gate = Gate(ledger)
-        async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+        client = aiohttp.ClientSession(max_field_size=2**17)
+        async with listening(gate.application()) as here, client:
             yield Stand(here, gate, upstream, ledger, client)
         await gate.session.close()
 
@@ -232,14 +233,15 @@ async def test_a_renewed_key_is_used_at_once(stand, tmp_path):
     assert stand.upstream.requests[1][0]["Authorization"] == "Bearer sk-new"
 
 
-async def test_an_error_passes_unchanged_is_remembered_and_never_quotes_the_key(stand, capfdbinary):
+async def test_an_error_passes_is_remembered_and_never_quotes_the_key(stand, capfdbinary):
+    """The status of one that would come again is one that Codex does not try again."""
     said = json.dumps({"error": {"message": f"Incorrect key {KEY}", "code": "invalid_api_key"}})
-    stand.upstream.scripts = [answers(401, said), answers(429, "slow down", Retry_After="7")]
+    stand.upstream.scripts = [answers(401, said), answers(429, "slow down", Retry_After="700")]
     status, body, _ = await stand.post()
-    assert (status, body) == (401, said.replace(KEY, "***").encode())
+    assert (status, body) == (400, said.replace(KEY, "***").encode())
     assert stand.account.last_error.class_ == "auth"
-    status, body, headers = await stand.post()
-    assert (status, body, headers["Retry-After"]) == (429, b"slow down", "7")
+    status, body, headers = await stand.post(input="another")
+    assert (status, body, headers["Retry-After"]) == (400, b"slow down", "700")
     told = stand.message()
     assert (told["lastError"]["class"], told["requests"], told["usage"]["totalTokens"]) == (
         "rate_limit",
@@ -342,11 +344,166 @@ async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, m
 
 
 async def test_a_redirect_is_not_followed(stand):
-    stand.upstream.scripts = [answers(307, "", Location="http://127.0.0.1:9/")]
-    status, _, headers = await stand.post()
-    assert status == 307
+    stand.upstream.scripts = [answers(307, "", Location="http://127.0.0.1:9/v2/responses")]
+    status, body, headers = await stand.post()
+    assert status == 400
+    assert b"set model.upstreamURL to http://127.0.0.1:9/v2" in body
     assert "Location" not in headers
     assert stand.account.last_error.class_ == "model_error"
+
+
+FAILED = event("response.failed", response={"error": {"code": "c", "message": "refused by policy"}})
+INVALID = event(
+    "response.failed", response={"error": {"code": "invalid_prompt", "message": "refused"}}
+)
+WRONG_KIND = json.dumps({"error": {"message": "model not enabled for this key"}})
+LOGIN = "<html><title>Sign in</title></html>"
+NO_STREAMS = [
+    # name, type of the answer, its text, words of the error, what is charged
+    ("JSON", "application/json", WRONG_KIND, b"model not enabled for this key", 0),
+    ("a web page", "text/html; charset=utf-8", LOGIN, b"Sign in", 0),
+    (
+        "a whole response, which is paid",
+        "application/json",
+        json.dumps({"object": "response", "usage": USAGE}),
+        b"has to answer with a stream of events",
+        120,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words", "charged"),
+    [n[1:] for n in NO_STREAMS],
+    ids=[n[0] for n in NO_STREAMS],
+)
+async def test_status_200_without_a_stream_is_an_error_in_its_own_words(
+    stand, kind, text, words, charged
+):
+    stand.upstream.scripts = [answers(200, text, Content_Type=kind)]
+    status, body, headers = await stand.post()
+    assert (status, headers["Content-Type"]) == (400, "application/json; charset=utf-8")
+    assert words in body
+    assert (stand.account.usage.total, stand.account.complete) == (charged, True)
+    assert stand.message()["lastError"]["retryable"] is False
+
+
+@pytest.mark.parametrize("answer", [INVALID, WRONG_KIND.encode()], ids=["an event", "no event"])
+async def test_what_a_stream_refused_for_good_is_not_asked_again(stand, answer):
+    """Codex tries again whatever came inside of a stream; the conversation may still go on
+    otherwise, as after its compaction."""
+    stand.upstream.scripts = [streams(answer), streams(COMPLETED)]
+    with contextlib.suppress(aiohttp.ClientError):
+        await stand.post()
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "refused")
+    assert stand.account.last_error.message.encode() in body
+    assert (stand.account.requests, stand.account.stop) == (1, None)
+    status, _, _ = await stand.post(input="shorter")
+    assert (status, stand.account.completed) == (200, 1)
+
+
+async def test_a_stream_that_failed_is_ended_although_its_connection_stays_open(stand):
+    """https://github.com/openai/codex/issues/10550"""
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released, FAILED)]
+    status, body, _ = await asyncio.wait_for(stand.post(), 30)
+    assert (status, body) == (200, FAILED)
+    assert "refused by policy" in stand.account.last_error.message
+
+
+async def test_signs_of_life_are_no_activity(stand):
+    alive = b": keep-alive\n\n"
+    stand.upstream.scripts = [streams(alive, event("keepalive"), b"\n", alive, pause=0.1)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        begun = stand.ledger.last_byte
+        with contextlib.suppress(aiohttp.ClientError):
+            await answer.read()
+    assert stand.ledger.last_byte == begun
+
+
+def limited(seconds):
+    return answers(429, "", Retry_After=str(seconds))
+
+
+async def test_a_provider_that_names_a_time_is_waited_for(stand):
+    """https://github.com/openai/codex/issues/9148"""
+    stand.upstream.scripts = [limited(1), limited(0), streams(COMPLETED)]
+    asked = asyncio.create_task(stand.post())
+    await until(lambda: stand.account.waiting_until is not None)
+    assert stand.ledger.usage()["waitingUntil"] == stand.account.waiting_until
+    activity = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert activity["idleSeconds"] <= 0, "waiting is no stall"
+    assert stand.message()["lastError"]["class"] == "rate_limit"
+    assert (await asked)[0] == 200
+    assert (stand.account.requests, stand.account.waited) == (3, 2.0)
+    assert "waitingUntil" not in stand.ledger.usage()
+    assert "lastError" not in stand.message()
+
+
+async def test_a_rate_limit_inside_of_a_stream_is_waited_for_before_the_next_request(stand):
+    words = {"code": "rate_limit_exceeded", "message": "Please try again in 1s."}
+    failed = event("response.failed", response={"error": words})
+    stand.upstream.scripts = [streams(failed), streams(COMPLETED)]
+    status, body, _ = await stand.post()
+    assert (status, body) == (200, failed), "Codex waits for it too"
+    began = asyncio.get_running_loop().time()
+    assert (await stand.post())[0] == 200
+    assert asyncio.get_running_loop().time() - began > 0.5
+    assert stand.account.waited == 1.0
+
+
+async def test_a_wait_beyond_the_limit_ends_it_with_the_time(stand):
+    stand.ledger.settings = replace(stand.ledger.settings, max_wait_seconds=1.5)
+    stand.upstream.scripts = [limited(1), limited(1)]
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "rate_limit")
+    told = stand.message()["lastError"]
+    assert (told["class"], told["retryable"]) == ("rate_limit", True)
+    assert told["resetAt"] in told["advice"]
+    assert "limits.maxWaitSeconds" in told["advice"]
+
+
+async def test_nobody_waits_for_a_client_that_left(stand, monkeypatch):
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.05)
+    stand.upstream.scripts = [limited(100)]
+    asked = asyncio.create_task(stand.post())
+    await until(lambda: stand.account.waiting_until is not None)
+    asked.cancel()
+    await until(lambda: stand.gate.current is None)
+    assert (stand.account.requests, stand.account.in_flight) == (1, None)
+
+
+def head(size, count=1):
+    return {f"X-Codex-Filler-{n}": "x" * size for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [(head(60_000), 200), (head(60_000, 5), 400)], ids=["many", "too many"]
+)
+async def test_the_head_of_an_answer_has_bounds(stand, headers, status):
+    async def script(_):
+        return web.Response(
+            body=COMPLETED, headers={"Content-Type": "text/event-stream", **headers}
+        )
+
+    stand.upstream.scripts = [script]
+    (answered, body, down), error = await stand.post(), stand.account.last_error
+    assert answered == status
+    if status == 200:
+        assert (stand.account.completed, len(down["X-Codex-Filler-0"])) == (1, 60_000)
+    else:
+        assert b"may have 64 KiB, all of them 256 KiB" in body
+        assert (error.class_, error.retryable) == ("model_error", False)
+
+
+async def test_a_line_of_an_answer_has_a_bound(stand):
+    stand.upstream.scripts = [answers(200, "", Set_Cookie="secret" * 11_000)]
+    status, body, _ = await stand.post()
+    assert status == 400
+    assert b"may have 64 KiB" in body
+    assert b"secret" not in body
 
 
 async def test_a_cut_stream_is_cut_for_the_client_too(stand):

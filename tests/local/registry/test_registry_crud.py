@@ -114,6 +114,27 @@ async def test_live_usage_only_grows_and_ends_with_the_run(registry: Registry) -
     assert (stored.cost_tokens, stored.requests, stored.usage_complete) == (60, 3, True)
 
 
+async def test_until_when_a_run_waits_stands_until_it_asks_again_or_ends(
+    registry: Registry,
+) -> None:
+    until = datetime(2026, 11, 24, 12, 0, 20, tzinfo=UTC)
+
+    async def stored() -> datetime | None:
+        record = await registry.get(run_id(0))
+        assert record
+        return record.waiting_until
+
+    await registry.record(row(0, "running"))
+    assert await registry.set_usage(run_id(0), Usage(requests=2), until)
+    await registry.record(row(0, "running", reason="Else"))
+    assert await stored() == until, "the cluster says nothing of it"
+    assert await registry.set_usage(run_id(0), Usage(requests=2))
+    assert await stored() is None
+    await registry.set_usage(run_id(0), Usage(requests=3), until)
+    await registry.record(row(0, "failed"))
+    assert await stored() is None
+
+
 async def test_an_end_that_lost_its_usage_keeps_what_was_shipped(registry: Registry) -> None:
     await registry.record(row(0, "running"))
     await registry.set_usage(run_id(0), Usage(total_tokens=50, requests=2))

@@ -17,7 +17,7 @@ from codexrun_operator.decide.observed import job_from
 from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.container_parts import env_json
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
-from codexrun_operator.settings import ModelAccess, PodSettings
+from codexrun_operator.settings import GitAccess, Identity, ModelAccess, PodSettings
 from codexrun_pod.gate.settings import CA_FILE, Settings
 
 SETTINGS = PodSettings(
@@ -410,6 +410,7 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         "prices": PRICES.for_gate("gpt-5.5"),
         "priceTable": PRICES.version,
         "stallSeconds": 600,
+        "maxWaitSeconds": 120,
     }
 
 
@@ -468,6 +469,55 @@ def test_a_team_s_own_key_takes_the_place_of_the_installation_s() -> None:
         {"name": "team-key", "items": [{"key": "api-key", "path": "model/api-key"}]}
     ]
     assert sees(job, "gate-files") == {"gate"}
+
+
+IDENTITY = Identity(
+    token_url="https://auth.example.com/oauth/token",
+    audience="https://api.example.com/v1",
+    parameters={"identity_provider_id": "idp_1"},
+)
+
+
+def test_an_identity_takes_the_place_of_the_installation_s_key_in_the_gate_alone() -> None:
+    settings = replace(SETTINGS, model=ModelAccess(identity=IDENTITY))
+    job = built(settings=settings)
+    assert config(job, "gate", "CODEXRUN_GATE")["identity"] == {
+        "tokenURL": "https://auth.example.com/oauth/token",
+        "parameters": {"identity_provider_id": "idp_1"},
+        "encoding": "json",
+    }
+    assert sees(job, "gate-files") == {"gate"}
+    assert sources(job, "gate-files") == [
+        {
+            "serviceAccountToken": {
+                "audience": "https://api.example.com/v1",
+                "expirationSeconds": 3600,
+                "path": "identity/token",
+            }
+        }
+    ]
+    own = built(job_type=kind(modelSecretRef={"name": "team-key"}), settings=settings)
+    assert "identity" not in config(own, "gate", "CODEXRUN_GATE")
+    assert [list(source) for source in sources(own, "gate-files")] == [["secret"]]
+
+
+def test_git_hosts_have_a_ca_and_a_proxy_of_their_own() -> None:
+    access = GitAccess(ca_config_map="git-ca", ca_key="ca.pem", proxy="http://p:3128")
+    of = run(workspace={"git": {"url": URL}})
+    job = built(of, kind(**RICH), replace(SETTINGS, git=access))
+    assert config(job, "clone", "CODEXRUN_CLONE")["proxy"] == "http://p:3128"
+    environment = {each["name"]: each["value"] for each in containers(job)["clone"]["env"]}
+    assert environment["GIT_SSL_CAINFO"] == "/var/run/codexrun/git-ca/ca.crt"
+    assert sees(job, "git-ca") == {"clone"}
+    (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "git-ca"]
+    assert volume["configMap"]["items"] == [{"key": "ca.pem", "path": "ca.crt"}]
+    assert "proxy" not in config(built(of, kind(**RICH)), "clone", "CODEXRUN_CLONE")
+
+
+def test_how_long_a_run_waits_for_its_provider() -> None:
+    assert config(built(), "gate", "CODEXRUN_GATE")["maxWaitSeconds"] == 120
+    job = built(run(limits={"maxWaitSeconds": 5}))
+    assert config(job, "gate", "CODEXRUN_GATE")["maxWaitSeconds"] == 5
 
 
 def test_the_same_tools_in_every_layer() -> None:

@@ -238,8 +238,84 @@ def test_a_response_cut_at_the_budget_is_a_budget_stop():
 def test_any_other_incomplete_response_is_the_models_error(lowered, reason):
     after = answered(flying(lowered=lowered), LastEvent("incomplete", WIRE, reason=reason))
     assert after.stop is None
-    assert after.last_error.class_ == "model_error"
+    is_policy = reason == "content_filter"
+    assert after.last_error.class_ == ("policy" if is_policy else "model_error")
+    assert after.last_error.retryable is not is_policy
     assert reason in after.last_error.message
+
+
+LIMITED = UpstreamError("rate_limit", "later", 429, "2026-11-24T12:00:20Z", True, "", 20.0)
+NOTED = [
+    # name, before, error, waited, waiting until, refused
+    (
+        "a time is waited for",
+        Account(),
+        LIMITED,
+        20.0,
+        "2026-11-24T12:00:20.000+00:00",
+        "",
+    ),
+    (
+        "the last seconds of the limit too",
+        Account(waited=100.0),
+        LIMITED,
+        120.0,
+        "2026-11-24T12:00:20.000+00:00",
+        "",
+    ),
+    ("no second more", Account(waited=100.5), LIMITED, 100.5, None, "d"),
+    ("not in vain", Account(), replace(LIMITED, wait_seconds=3600.0), 0.0, None, "d"),
+    (
+        "a time that has gone by is a second",
+        Account(),
+        replace(LIMITED, wait_seconds=0.0),
+        1.0,
+        "2026-11-24T12:00:01.000+00:00",
+        "",
+    ),
+    ("without a time", Account(), replace(LIMITED, wait_seconds=None), 0.0, None, ""),
+    ("what another try may mend", Account(), UpstreamError("model_error", "500"), 0.0, None, ""),
+    (
+        "what none does",
+        Account(),
+        UpstreamError("policy", "no", retryable=False),
+        0.0,
+        None,
+        "d",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "error", "waited", "until", "refused"),
+    [n[1:] for n in NOTED],
+    ids=[n[0] for n in NOTED],
+)
+def test_an_error_is_waited_for_or_refused_or_tried_again(before, error, waited, until, refused):
+    after = meter.noted(before, error, "d", 120.0, NOON)
+    assert (after.waited, after.waiting_until, after.refused) == (waited, until, refused)
+    assert after.last_error.class_ == error.class_
+
+
+def test_a_wait_beyond_the_limit_says_until_when_and_which_limit():
+    after = meter.noted(Account(waited=110.0), LIMITED, "d", 120.0, NOON)
+    assert "2026-11-24T12:00:20Z" in after.last_error.text
+    assert "120 s in all (limits.maxWaitSeconds), of which 110 s are used" in after.last_error.text
+    assert meter.from_json(json.loads(json.dumps(meter.to_json(after)))) == after
+
+
+@given(st.lists(st.floats(0, 200), max_size=20), st.floats(1, 300))
+def test_a_run_never_waits_longer_than_it_may(waits, most):
+    account = Account()
+    for wait in waits:
+        account = meter.noted(account, replace(LIMITED, wait_seconds=wait), "d", most, NOON)
+        assert account.waited <= most
+        assert (account.waiting_until is None) is (account.refused == "d")
+
+
+def test_what_is_counted_beside_an_error_is_charged():
+    after = meter.charged(flying(), parse(WIRE), PRICES)
+    assert (after.usage.total, after.complete, after.in_flight) == (120, True, None)
 
 
 def test_an_error_before_the_stream_costs_nothing():
@@ -299,6 +375,7 @@ def test_the_message_is_what_the_operator_reads():
             "status": 429,
             "message": "HTTP 429: later",
             "resetAt": "2026-11-24T12:00:20Z",
+            "retryable": True,
         },
     }
 

@@ -119,4 +119,4 @@ def test_no_cut_of_a_stream_lets_the_key_through():
             for start, end in zip([0, *places], [*places, len(stream)], strict=True)
         )
         assert passed == stream.replace(key.encode(), b"***")
-        assert events.last.error["message"] == "key ***"
+        assert "key ***" in json.dumps(events.last.error)

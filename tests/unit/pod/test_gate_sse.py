@@ -48,15 +48,36 @@ STREAMS = [
     (
         "failed",
         event("response.failed", response={"error": {"code": "c"}}),
-        LastEvent("failed", error={"code": "c"}),
+        LastEvent(
+            "failed", error={"type": "response.failed", "response": {"error": {"code": "c"}}}
+        ),
         False,
     ),
     (
         "an error event",
         event("error", error={"code": "c"}),
-        LastEvent("failed", error={"code": "c"}),
+        LastEvent("failed", error={"type": "error", "error": {"code": "c"}}),
         False,
     ),
+    (
+        "an error that only its line names",
+        'event: error\ndata: {"message": "m"}\n\n',
+        LastEvent("failed", error={"message": "m"}),
+        False,
+    ),
+    (
+        "an error without a type",
+        'data: {"error": {"code": 502}}\n\n',
+        LastEvent("failed", error={"error": {"code": 502}}),
+        False,
+    ),
+    (
+        "vLLM's error without a type of ours",
+        'data: {"object": "error", "type": "BadRequestError", "message": "m"}\n\n',
+        LastEvent("failed", error={"object": "error", "type": "BadRequestError", "message": "m"}),
+        False,
+    ),
+    ("an event with an empty error is none", CREATED + 'data: {"error": null}\n\n', None, True),
     ("cut", CREATED + DELTA, None, True),
     ("cut in the middle of the last event", (CREATED + COMPLETED)[:-1], None, True),
     (
@@ -113,6 +134,36 @@ def test_a_stream(stream, last, began):
     watch.feed(stream.encode())
     assert watch.last == last
     assert watch.began is began
+
+
+IN_PROGRESS = event("response.in_progress", response={"id": "r"})
+# name, stream, events that are progress
+SIGNS_OF_LIFE = [
+    ("a comment", CREATED + ": OPENROUTER PROCESSING\n\n" * 3, 1),
+    ("OpenAI's keepalive", CREATED + event("keepalive", sequence_number=3) * 3, 1),
+    ("OpenRouter's", CREATED + event("response.keep_alive") * 3, 1),
+    ("a ping", CREATED + "event: ping\ndata: {}\n\n" * 3, 1),
+    ("a ping with a type", CREATED + event("ping") * 3, 1),
+    ("an event that is no JSON", CREATED + "data: : ping\n\n" * 3, 1),
+    ("an event without data", CREATED + "event: ping\n\n" * 3, 1),
+    ("blank lines", CREATED + "\n" * 9, 1),
+    ("the response's state again and again", (CREATED + IN_PROGRESS) * 4, 2),
+    ("a delta of nothing", CREATED + event("response.output_text.delta", delta="") * 3, 1),
+    ("half a line for ever", CREATED + "data: " + "x" * 99, 1),
+    ("a delta", CREATED + DELTA * 3, 4),
+    ("an event that nobody knows yet", CREATED + event("response.thought.added") * 3, 4),
+    ("the last event", CREATED + COMPLETED, 2),
+    ("an error", event("error", error={"code": "c"}), 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("stream", "progress"), [s[1:] for s in SIGNS_OF_LIFE], ids=[s[0] for s in SIGNS_OF_LIFE]
+)
+def test_a_sign_of_life_is_no_progress(stream, progress):
+    watch = EventStream()
+    watch.feed(stream.encode())
+    assert watch.progress == progress
 
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))

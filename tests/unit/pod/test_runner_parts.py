@@ -240,7 +240,29 @@ def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
         "PATH": "/bin",
         "HOME": str(mine.home),
         "CODEX_HOME": str(mine.codex_home),
+        "NO_PROXY": "127.0.0.1,localhost,::1",
+        "no_proxy": "127.0.0.1,localhost,::1",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [
+        ({"NO_PROXY": "a.example"}, "a.example,127.0.0.1,localhost,::1"),
+        ({"no_proxy": ".b.example"}, ".b.example,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "a", "no_proxy": "b"}, "a,b,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "a", "no_proxy": "a"}, "a,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "*"}, "*,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": ""}, "127.0.0.1,localhost,::1"),
+    ],
+)
+def test_the_gate_is_never_behind_a_proxy(tmp_path, given, hosts):
+    """https://github.com/wecode-ai/Wegent/issues/2258"""
+    mine = settings.from_env(environ(tmp_path))
+    proxied = {"HTTPS_PROXY": "http://proxy.example.com:3128", **given}
+    environment = codex_config.environment(proxied, mine)
+    assert environment["HTTPS_PROXY"] == proxied["HTTPS_PROXY"], "commands may need it"
+    assert (environment["NO_PROXY"], environment["no_proxy"]) == (hosts, hosts)
 
 
 def test_an_image_without_codex_is_said_so(tmp_path):

@@ -250,7 +250,7 @@ class Run:
             self.pico += tokens_out * 30_000_000
             return tokens_in + tokens_out
         if way == "HTTP error":
-            error = errors.from_answer(503, {}, "overloaded", NOON)
+            error = errors.read("overloaded", NOON, status=503)
             ledger.settle(meter.refused_upstream(ledger.account, error))
             return 0
         if way == "failed before it began":

@@ -12,6 +12,7 @@ LABELS = {
     "timeout_seconds": ("Time", "seconds"),
     "stall_seconds": ("Stall", "seconds"),
     "start_seconds": ("Start", "seconds"),
+    "max_wait_seconds": ("Wait for the provider", "seconds"),
 }
 
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from codexrun_api.console.view.formats import about, duration
+from codexrun_api.console.view.formats import about, duration, utc
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
@@ -77,7 +77,8 @@ WAYS_OUT = {
     "workspace": "The repository could not be cloned; check URL, ref and credentials.",
     "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
     "guardrail": "It did what its job type does not allow.",
-    "model_error": "The model's provider failed; retry.",
+    "policy": "The provider's own policy refused the prompt; change the prompt or the inputs.",
+    "model_error": "The model's provider failed; its message says whether a retry has a chance.",
     "silent_death": "It ended without proof of success; retry, and look at its log.",
     "internal": "An internal error of codexrun; retry, and report it if it comes again.",
 }
@@ -121,6 +122,8 @@ def sentence(
                 WAITS.get(record.reason or "")
                 or (f"Starting: {message}" if message else "Starting its pod")
             )
+        case "running" if waiting := _waiting(record, now):
+            return f"{waiting}."
         case "running":
             return _running(record, now, usual, doing)
         case "stopping":
@@ -179,7 +182,7 @@ def short(
                 f" {record.error or 'no message'}"
             )
         case "running":
-            text = ""
+            text = _waiting(record, now)
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
@@ -222,6 +225,14 @@ def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: s
     if usual is None:
         return f"{text}."
     return f"{text}. Usually done after {duration(usual.total_seconds())}."
+
+
+def _waiting(record: RunRecord, now: datetime) -> str:
+    """Return until when a run waits for the model's provider; "" if it does not."""
+    until = record.waiting_until
+    if until is None or until <= now:
+        return ""
+    return f"Waiting for the provider until {utc(until)}"
 
 
 def _stopping(record: RunRecord, run: CodexRun | None) -> str:

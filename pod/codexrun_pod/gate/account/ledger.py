@@ -74,12 +74,13 @@ class Ledger:
             tries=tries,
             unpriced=account.unpriced,
             tier=account.tier,
+            takes_reasoning_ids=self.settings.endpoint.takes_reasoning_ids,
         )
 
-    def touch(self) -> None:
-        """Note a byte from the model. A request is none: Codex would go on asking an endpoint that
-        hangs, and never stall."""
-        self.last_byte = time.monotonic()
+    def touch(self, ahead: float = 0.0) -> None:
+        """Note progress of the model, or that it is not to be expected for `ahead` seconds. A
+        request is none: Codex would go on asking an endpoint that hangs, and never stall."""
+        self.last_byte = max(self.last_byte, time.monotonic() + ahead)
 
     def save(self, account: Account) -> None:
         """Make `account` the account, in memory and in the state file (whole or not at all;
@@ -127,6 +128,7 @@ class Ledger:
         account = self.account
         used = meter.usage(account, self.settings.prices)
         extra = {
+            "waitingUntil": account.waiting_until,
             "requests": account.requests,
             "complete": account.complete,
             "priceTable": self.settings.price_table,

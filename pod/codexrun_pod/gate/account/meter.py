@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from codexrun_core.pod_contract import ReportKey
@@ -25,11 +25,13 @@ from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage
 
 MAY_SHORTEN = (
+    (ReportKey.LAST_ERROR, ReportKey.ADVICE),
     (ReportKey.LAST_ERROR, ReportKey.MESSAGE),
     (ReportKey.STOP, ReportKey.MESSAGE),
     (ReportKey.OUTPUT, ReportKey.MESSAGE),
 )
 MAX_UNPRICED_CHARS = 128
+MIN_WAIT_SECONDS = 1.0  # of providers that name none, or a time that has gone by
 TOKENS_PER_SECOND = 1000  # no provider writes faster, thoughts included
 
 TURNED_DOWN = ("auth", "rate_limit", "quota")  # classes of errors that come instead of work
@@ -80,6 +82,10 @@ class Account:
     doubt: tokens by which the estimates would be higher at their bounds. turn_tokens, turn_pico:
     charged since the last completed response, for responses that the provider did not end. tier:
     the service tier of the last answer that said one.
+
+    waited: seconds that were granted to a provider that wants to be asked again later;
+    waiting_until: RFC 3339, while the run waits for that. refused: digest of the input that would
+    be refused again.
     """
 
     requests: int = 0
@@ -100,6 +106,9 @@ class Account:
     turn_pico: int = 0
     counted: Counted = ()
     tier: str | None = None
+    waited: float = 0.0
+    waiting_until: str | None = None
+    refused: str = ""
 
 
 Prices = Mapping[str, Price]
@@ -107,7 +116,7 @@ Prices = Mapping[str, Price]
 
 def sent(account: Account, request: InFlight) -> Account:
     """Count a request that is about to be forwarded."""
-    return replace(account, requests=account.requests + 1, in_flight=request)
+    return replace(account, requests=account.requests + 1, in_flight=request, waiting_until=None)
 
 
 def unmetered(
@@ -126,13 +135,35 @@ def unmetered(
     return "at_most" if received.left else "estimate"
 
 
+def noted(
+    account: Account, error: UpstreamError, digest: str, max_wait: float, now: datetime
+) -> Account:
+    """Note an error of the provider: whether it is waited for, or the same request is refused from
+    now on.
+
+    digest: of the request's input. max_wait: seconds that the run may wait in all.
+    """
+    wait = error.wait_seconds
+    if wait is None or not error.retryable:
+        refused = "" if error.retryable else digest
+        return replace(account, last_error=error, waiting_until=None, refused=refused)
+    wait = max(wait, MIN_WAIT_SECONDS)
+    if account.waited + wait > max_wait:
+        error = errors.not_waited_for(error, account.waited, max_wait)
+        return replace(account, last_error=error, waiting_until=None, refused=digest)
+    until = (now + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
+    return replace(
+        account, last_error=error, waited=account.waited + wait, waiting_until=until, refused=""
+    )
+
+
 def answered(
     account: Account, last: LastEvent, received: Received, prices: Prices, now: datetime
 ) -> Account:
     """Charge a response that ended with its last event."""
     lowered = account.in_flight.lowered if account.in_flight else None
     used = tokens.parse(last.usage)
-    error = errors.from_event(last.error or {}, now) if last.kind == "failed" else None
+    error = errors.read(last.error or {}, now) if last.kind == "failed" else None
     if used is None:
         account = broken(account, error, received, unmetered(last, received, error), prices)
     else:
@@ -151,6 +182,11 @@ def answered(
 def refused_upstream(account: Account, error: UpstreamError) -> Account:
     """Note an HTTP error, or no connection: nothing was generated."""
     return replace(account, in_flight=None, last_error=error)
+
+
+def charged(account: Account, used: Usage, prices: Prices) -> Account:
+    """Charge what a provider has counted beside an error, or in an answer that nobody can use."""
+    return _charge_usage(account, used, None, 0, prices)
 
 
 def broken(

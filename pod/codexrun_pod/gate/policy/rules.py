@@ -36,6 +36,8 @@ def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
             return denial
     body["store"] = False  # where it is absent the Responses API stores
     dropped = shape.drop_unknown(body)
+    if not limits.takes_reasoning_ids:
+        shape.drop_reasoning_ids(body)
     lowered = lower_output(body, limits)
     stripped = offered.remove_forbidden(body, limits.tools)
     try:

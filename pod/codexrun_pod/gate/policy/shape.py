@@ -170,6 +170,13 @@ def drop_unknown(body: dict[str, Any]) -> list[str]:
     return dropped
 
 
+def drop_reasoning_ids(body: Mapping[str, Any]) -> None:
+    """Take the ids of reasoning items out, in place. Their content goes along encrypted."""
+    for item in _dicts(body.get("input")):
+        if _kind_of_item(item) == "reasoning":
+            item.pop("id", None)
+
+
 def tool_holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Iterate over everything in a request that may have `tools`: itself, items of the input
     (code-mode models, results of a tool search), namespaces, nested."""

@@ -12,7 +12,7 @@ from codexrun_pod.gate.input_size import Beginning
 from codexrun_pod.termination import LONGEST_MESSAGE
 
 MAX_QUOTED_CHARS = 128  # of a value that a message quotes
-Code = Literal["budget", "guardrail", "stall", "model_error", "stopping"]
+Code = Literal["budget", "guardrail", "stall", "model_error", "refused", "stopping"]
 DEFAULT_MAX_OUTPUT_TOKENS = 128_000  # what a model can answer where nobody says
 
 
@@ -50,6 +50,11 @@ class Admitted:
     beginnings: tuple[Beginning, ...] = ()
     max_output: int = DEFAULT_MAX_OUTPUT_TOKENS
 
+    @property
+    def digest(self) -> str:
+        """Return what the whole input is told by."""
+        return self.beginnings[-1].digest if self.beginnings else ""
+
 
 @dataclass(frozen=True)
 class Tries:
@@ -68,7 +73,7 @@ class Limits:
 
     efforts: None for any. max_output: tokens that the model can answer at most. stopped: an earlier
     final denial. tries: of this turn, if none was answered. unpriced: what was used although it has
-    no price. tier: the service tier of the answers so far.
+    no price. tier: the service tier of the answers so far. takes_reasoning_ids: of the endpoint.
     """
 
     models: frozenset[str]
@@ -85,6 +90,7 @@ class Limits:
     tries: Tries | None = None
     unpriced: str | None = None
     tier: str | None = None
+    takes_reasoning_ids: bool = True
 
 
 def guardrail(message: str) -> Denied:

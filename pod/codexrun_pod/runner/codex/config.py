@@ -20,6 +20,9 @@ from codexrun_pod.runner.settings import ConfigError, Settings
 # watch comes first: it asks the gate twice a second, and on a busy node later.
 IDLE_MARGIN_SECONDS = 30
 
+NO_PROXY_NAMES = ("NO_PROXY", "no_proxy")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
 CONFIG = """\
 model = {model}
 model_provider = "gate"
@@ -184,9 +187,18 @@ def schema_path(settings: Settings) -> Path:
 
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return the container's environment, without what was meant for the runner."""
+    """Return the container's environment, without what was meant for the runner. Whatever proxy it
+    names, loopback is reached without."""
     variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
-    return {**variables, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
+    # Codex reads the first that is set, other programs the second.
+    hosts = [variables.get(name, "") for name in NO_PROXY_NAMES]
+    no_proxy = ",".join(dict.fromkeys(filter(None, (*hosts, *LOOPBACK_HOSTS))))
+    return {
+        **variables,
+        **dict.fromkeys(NO_PROXY_NAMES, no_proxy),
+        "CODEX_HOME": str(settings.codex_home),
+        "HOME": str(settings.home),
+    }
 
 
 def prepare(settings: Settings) -> None:

@@ -105,7 +105,38 @@ CASES = [
     ("model: quota", after(failure("agent_error"), 1, model("quota")), "quota"),
     ("model: error", after(failure("agent_error"), 1, model("model_error")), "model_error"),
     ("model error that was overcome", after(gate=model("model_error")), None),
-    ("timeout goes before a model error", after(failure("timeout"), 1, model("auth")), "timeout"),
+    ("model: policy", after(failure("agent_error"), 1, model("policy")), "policy"),
+    ("a model error goes before a timeout", after(failure("timeout"), 1, model("auth")), "auth"),
+    (
+        "a model error goes before a stall",
+        after(failure("stall"), 1, model("rate_limit")),
+        "rate_limit",
+    ),
+    (
+        "a model error goes before the pod's deadline",
+        after(signalled(), 143, model("model_error"), reason="DeadlineExceeded"),
+        "model_error",
+    ),
+    (
+        "a full disk goes before a model error",
+        after(failure("storage"), 1, model("auth")),
+        "storage",
+    ),
+    ("so does a guardrail", after(failure("guardrail"), 1, model("auth")), "guardrail"),
+    (
+        "so does memory",
+        after(
+            gate=model("auth"),
+            agent=ended(137, reason="OOMKilled", report=agent_report(state="running")),
+        ),
+        "oom",
+    ),
+    (
+        "so does an eviction",
+        after({}, 137, model("auth"), reason="Evicted", message="low on memory"),
+        "evicted",
+    ),
+    ("a stall goes before a model error that was overcome", after(failure("stall"), 1), "stall"),
     ("pod's deadline", after(signalled(), 143, reason="DeadlineExceeded"), "timeout"),
     ("pod's deadline, long after the proof", after(reason="DeadlineExceeded"), None),
     (
@@ -172,6 +203,50 @@ def test_outcome(end: Pod, class_: str | None) -> None:
     if judged.failure:
         assert judged.failure.retryable is FailureClass(class_).retryable
         assert judged.failure.message
+
+
+def with_word(word: object, class_: str = "model_error") -> dict[str, Any]:
+    return {"class": class_, "message": "no", "retryable": word, "advice": "change it"}
+
+
+RETRYABLE = [
+    ("the gate knows better", after(gate=gate_report(lastError=with_word(False)), code=1), False),
+    ("either way", after(gate=gate_report(lastError=with_word(True, "auth")), code=1), True),
+    ("not by a word", after(gate=gate_report(lastError=with_word("no")), code=1), True),
+    ("an older gate does not say", after(gate=model("model_error"), code=1), True),
+    ("nor of this", after(gate=model("policy"), code=1), False),
+    (
+        "the clone step knows too",
+        pod(
+            "Failed",
+            agent=waiting(),
+            gate=waiting(),
+            clone=ended(1, report={"failure": {"message": "hiccup", "retryable": True}}),
+        ),
+        True,
+    ),
+    (
+        "the agent's word counts for nothing",
+        after(agent_report(exitCode=1, failure=with_word(True, "config")), 1),
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("end", "word"), [r[1:] for r in RETRYABLE], ids=[r[0] for r in RETRYABLE])
+def test_whether_a_retry_has_a_chance_belongs_to_the_failure(end: Pod, word: bool) -> None:
+    judged = outcome(end).failure
+    assert judged is not None
+    assert judged.retryable is word
+
+
+def test_the_gate_s_advice_stands_before_that_of_the_class() -> None:
+    told = outcome(after(gate=gate_report(lastError=with_word(False)), code=1)).failure
+    older = outcome(after(gate=model("auth"), code=1)).failure
+    assert told is not None
+    assert older is not None
+    assert told.message == "no (change it)"
+    assert "modelSecretRef" in older.message
 
 
 WITHOUT = [

@@ -1,0 +1,205 @@
+"""No key at all: the gate exchanges the ServiceAccount's token, renews what it got, and no token
+comes back to the agent."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.server import Gate
+from codexrun_pod.gate.settings import from_env
+
+SUBJECT = "eyJhbGciOiJSUzI1NiJ9.the-service-accounts.signature"
+BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
+COMPLETED = (
+    b'data: {"type":"response.completed","response":'
+    b'{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+)
+
+
+class Provider:
+    """An exchange, and a model that takes what it has given out last."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[dict[str, str]] = []
+        self.life: int | None = 3600
+        self.refusal: web.Response | None = None
+        self.taken_back: set[str] = set()
+        self.keys: list[str] = []
+
+    async def exchange(self, request: web.Request) -> web.Response:
+        is_json = request.content_type == "application/json"
+        self.exchanges.append(await request.json() if is_json else dict(await request.post()))  # type: ignore[arg-type]
+        if self.refusal is not None:
+            return self.refusal
+        answer: dict[str, Any] = {"access_token": f"short-lived-{len(self.exchanges)}"}
+        return web.json_response(
+            answer | ({"expires_in": self.life} if self.life is not None else {})
+        )
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        key = request.headers["Authorization"]
+        self.keys.append(key)
+        if key in self.taken_back:
+            return web.json_response({"error": {"message": f"unknown {key}"}}, status=401)
+        return web.Response(body=COMPLETED, headers={"Content-Type": "text/event-stream"})
+
+
+@contextlib.asynccontextmanager
+async def listening(app: web.Application):
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class Stand:
+    def __init__(self, provider: Provider, gate: Gate, url: str, client: aiohttp.ClientSession):
+        self.provider = provider
+        self.gate = gate
+        self.url = url
+        self.client = client
+
+    async def post(self) -> tuple[int, bytes]:
+        async with self.client.post(f"{self.url}/v1/responses", json=BODY) as answer:
+            return answer.status, await answer.read()
+
+    @property
+    def last_error(self) -> dict[str, Any]:
+        message = (self.gate.ledger.settings.state_dir / "message").read_bytes()
+        error: dict[str, Any] = json.loads(message)["lastError"]
+        return error
+
+
+@pytest.fixture(params=["json", "form"])
+async def stand(tmp_path: Path, request: pytest.FixtureRequest):
+    provider = Provider()
+    app = web.Application()
+    app.router.add_post("/oauth/token", provider.exchange)
+    app.router.add_post("/v1/responses", provider.responses)
+    (tmp_path / "token").write_text(SUBJECT + "\n")
+    async with listening(app) as there:
+        given = {
+            "runId": "r",
+            "jobType": "t",
+            "attempt": 1,
+            "upstreamURL": f"{there}/v1",
+            "port": 1,
+            "models": ["m"],
+            "identity": {
+                "tokenURL": f"{there}/oauth/token",
+                "parameters": {"identity_provider_id": "idp_1"},
+                "encoding": request.param,
+            },
+        }
+        names = {"KEY": "none", "STATE": "", "IDENTITY": "token"}
+        environ = {f"CODEXRUN_GATE_{name}": str(tmp_path / path) for name, path in names.items()}
+        environ |= {
+            "CODEXRUN_GATE": json.dumps(given),
+            "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+        }
+        gate = Gate(Ledger(from_env(environ)))
+        async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+            yield Stand(provider, gate, here, client)
+        await gate.session.close()
+
+
+@pytest.mark.parametrize("life", [3600, None])
+async def test_the_token_is_exchanged_once_and_used(stand: Stand, life: int | None) -> None:
+    stand.provider.life = life
+    assert [(await stand.post())[0] for _ in range(2)] == [200, 200]
+    assert stand.provider.keys == ["Bearer short-lived-1"] * 2
+    assert stand.provider.exchanges == [
+        {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "subject_token": SUBJECT,
+            "identity_provider_id": "idp_1",
+        }
+    ]
+
+
+async def test_a_token_is_renewed_before_it_ends(stand: Stand, tmp_path: Path) -> None:
+    stand.provider.life = 0
+    await stand.post()
+    (tmp_path / "token").write_text("a-renewed-subject-token")
+    await stand.post()
+    assert stand.provider.keys == ["Bearer short-lived-1", "Bearer short-lived-2"]
+    assert stand.provider.exchanges[1]["subject_token"] == "a-renewed-subject-token"
+
+
+async def test_a_token_that_was_taken_back_is_renewed_once(stand: Stand) -> None:
+    await stand.post()
+    stand.provider.taken_back = {"Bearer short-lived-1"}
+    assert (await stand.post())[0] == 200
+    assert stand.gate.ledger.account.completed == 2
+    stand.provider.taken_back |= {"Bearer short-lived-2", "Bearer short-lived-3"}
+    status, body = await stand.post()
+    assert status == 400
+    assert b"short-lived-3" not in body, "nothing of a token comes back"
+    assert stand.last_error["class"] == "auth"
+    assert len(stand.provider.exchanges) == 3
+
+
+REFUSALS = [
+    # name, status, body, class, another try has a chance
+    (
+        "a subject that is not trusted",
+        400,
+        {"error": "invalid_grant", "error_description": f"no mapping for {SUBJECT}"},
+        "auth",
+        False,
+    ),
+    ("no rights", 403, {"error": {"message": "not enabled"}}, "auth", False),
+    ("no such path", 404, {}, "auth", False),
+    ("a server that fails", 503, {"error": "busy"}, "model_error", True),
+    ("no token", 200, {"token_type": "Bearer"}, "model_error", False),
+    ("a token that is no header", 200, {"access_token": "a\nb"}, "model_error", False),
+    ("an error under 200", 200, {"error": "invalid_grant"}, "auth", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "class_", "retryable"),
+    [r[1:] for r in REFUSALS],
+    ids=[r[0] for r in REFUSALS],
+)
+async def test_an_exchange_that_fails_says_so_without_the_token(
+    stand: Stand, status: int, body: Any, class_: str, retryable: bool, capfdbinary: Any
+) -> None:
+    stand.provider.refusal = web.json_response(body, status=status)
+    answered, text = await stand.post()
+    error = stand.last_error
+    assert (error["class"], error["retryable"]) == (class_, retryable)
+    assert answered == (502 if retryable else 400)
+    assert error["message"].startswith("the exchange of the ServiceAccount's token: ")
+    assert "model.identity" in error["advice"]
+    assert stand.provider.keys == []
+    printed = capfdbinary.readouterr().out
+    assert SUBJECT.encode() not in text + printed + json.dumps(error).encode()
+
+
+async def test_without_a_serviceaccount_s_token_nothing_is_sent(
+    stand: Stand, tmp_path: Path
+) -> None:
+    (tmp_path / "token").unlink()
+    status, body = await stand.post()
+    assert status == 502
+    assert b"no ServiceAccount token: No such file or directory" in body
+    assert stand.provider.exchanges == stand.provider.keys == []
+
+
+async def test_an_exchange_that_nobody_answers_may_pass(stand: Stand) -> None:
+    settings = stand.gate.ledger.settings
+    assert settings.identity is not None
+    object.__setattr__(settings.identity, "token_url", "http://127.0.0.1:9/")
+    assert (await stand.post())[0] == 502
+    assert "cannot be reached" in stand.last_error["message"]
