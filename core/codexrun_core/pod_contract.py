@@ -46,6 +46,9 @@ GATE_STATE_FOLDER = "/var/lib/codexrun-gate"
 GATE_STOPPING_FILE = "stopping"
 TERMINATION_LOG = "/dev/termination-log"
 
+# In /workspace: the lines that the clone step has written, for the runner, which takes them away.
+CLONE_LOG = ".git/codexrun-clone.jsonl"
+
 GATE_PORT = 8390  # on the pod's loopback
 INGEST_AUDIENCE = "codexrun-api"  # of the token that the gate shows to the api
 
@@ -92,11 +95,15 @@ class ReportKey:
     TURN_FAILED = "turnFailed"
     FINAL_MESSAGE = "finalMessage"
     FINAL_MESSAGE_BYTES = "finalMessageBytes"  # of the whole one
+    MASKED = "masked"  # names of variables whose values were masked in it
     STOPPED = "stopped"  # why the runner ended Codex
     FAILURE = "failure"
 
     # The clone step's.
     COMMIT = "commit"
+
+    # The clone step's and the runner's: what people should know of the run, a list of texts.
+    WARNINGS = "warnings"
 
     # The gate's.
     REQUESTS = "requests"

@@ -1,9 +1,10 @@
 """The cluster itself: its version, our resources, and what the user may do there."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
+from codexrun_cli.doctor.findings import Get, Json, attempt, failed, install, note, ok
 from codexrun_cli.errors import CommandError
 
 OLDEST = 31  # minor version of Kubernetes
@@ -31,7 +32,9 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
     else:
         yield ok("cluster", name)
     if (crd := _crd(get)) is None:
-        yield failed("crd", "the cluster does not know codexruns", INSTALL)
+        yield failed(
+            "crd", "the cluster does not know codexruns", install(transport.kube.namespace)
+        )
         return
     yield crd
     yield from _rights(transport)
@@ -53,6 +56,7 @@ def _crd(get: Get) -> Json | None:
 
 def _rights(transport: Any) -> Iterator[Json]:
     missing = []
+    resources: dict[str, None] = {}
     for group, resource, verb in RIGHTS:
         plain, _, sub = resource.partition("/")
         attributes = {
@@ -78,13 +82,28 @@ def _rights(transport: Any) -> Iterator[Json]:
             return
         if not answer.get("status", {}).get("allowed"):
             missing.append(f"{verb} {resource}")
+            resources[f"{plain}.{group}" if group else resource] = None
     if missing:
         verbs = ",".join(dict.fromkeys(right.split()[0] for right in missing))
+        namespace = transport.kube.namespace
         yield failed(
             "rights",
             f"you may not {', '.join(missing)}",
-            f"kubectl create role codexrun-user -n {transport.kube.namespace} --verb={verbs} "
-            "--resource=codexruns.codexrun.dev, and bind it to you; or use the api",
+            f"kubectl create role codexrun-user -n {namespace} --verb={verbs}"
+            f" --resource={','.join(resources)} && kubectl create rolebinding codexrun-user"
+            f" -n {namespace} --role=codexrun-user"
+            f" --user={_user(transport)}",
         )
     else:
         yield ok("rights", f"all {len(RIGHTS)} that commands need")
+
+
+def _user(transport: Any) -> str:
+    """Return who the apiserver takes the caller for, quoted for a shell: somebody else runs the
+    fix."""
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = attempt(lambda: transport.loop.call(transport.kube.create(path, body)))
+    if isinstance(answer, CommandError):
+        return "USER"
+    return shlex.quote(str(answer["status"]["userInfo"]["username"]))

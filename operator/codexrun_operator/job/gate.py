@@ -23,6 +23,7 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.container_parts import (
     GATE_UID,
+    account_token,
     empty_dir,
     env_json,
     locked_down,
@@ -34,11 +35,6 @@ from codexrun_operator.settings import Identity, PodSettings
 
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
-TOKEN_SECONDS = 3600
-RESOURCES = {
-    "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-    "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
-}
 
 
 def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
@@ -125,7 +121,7 @@ def container(
         "lifecycle": {
             "preStop": {"exec": {"command": ["touch", f"{GATE_STATE_FOLDER}/{GATE_STOPPING_FILE}"]}}
         },
-        "resources": RESOURCES,
+        "resources": settings.gate_resources,
         "securityContext": locked_down(GATE_UID),
         "volumeMounts": mounts,
     }
@@ -142,10 +138,11 @@ def _files(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]
     model's key, the CAs of the model's endpoint."""
     sources: list[dict[str, Any]] = []
     if settings.ingest_url:
-        # Bound to the pod: the api sees in a TokenReview which one it is.
-        sources.append(_token(INGEST_AUDIENCE, INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE))
+        path = _within_files(INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE)
+        sources.append(account_token(INGEST_AUDIENCE, path))
     if exchange := identity(job_type, settings):
-        sources.append(_token(exchange.audience, IDENTITY_TOKEN_FOLDER, IDENTITY_TOKEN_FILE))
+        path = _within_files(IDENTITY_TOKEN_FOLDER, IDENTITY_TOKEN_FILE)
+        sources.append(account_token(exchange.audience, path))
     if secret := key_secret(job_type, settings):
         path = _within_files(MODEL_KEY_FOLDER, MODEL_KEY_FILE)
         sources.append({"secret": {"name": secret, "items": [{"key": "api-key", "path": path}]}})
@@ -154,16 +151,6 @@ def _files(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]
         items = [{"key": settings.model.ca_key, "path": path}]
         sources.append({"configMap": {"name": settings.model.ca_config_map, "items": items}})
     return sources
-
-
-def _token(audience: str, folder: str, file: str) -> dict[str, Any]:
-    """Return the source of a token of the pod's ServiceAccount."""
-    token = {
-        "audience": audience,
-        "expirationSeconds": TOKEN_SECONDS,
-        "path": _within_files(folder, file),
-    }
-    return {"serviceAccountToken": token}
 
 
 def _within_files(folder: str, file: str) -> str:

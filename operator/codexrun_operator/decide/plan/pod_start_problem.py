@@ -61,11 +61,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     if pod is None:
         for warning in newest_first:
             if warning.reason == "FailedCreate":
-                return StartProblem(
-                    FailureClass.CONFIG,
-                    reasons.POD_REFUSED,
-                    f"No pod can be made: {_text(warning)}",
-                )
+                return _refused_pod(_text(warning))
         waits = f"Job {job.name} has no pod yet"
         return _last_warning(newest_first, waits) or StartProblem(
             FailureClass.INTERNAL, reasons.STARTING, waits, expected=True
@@ -149,6 +145,23 @@ def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
         FailureClass.UNSCHEDULABLE,
         reasons.SANDBOX_REFUSED,
         f"Node {pod.node} cannot make the pod's sandbox: {_text(warning)}",
+    )
+
+
+def _refused_pod(said: str) -> StartProblem:
+    """The Job controller's words. A quota that is full may get room; one that wants a limit which
+    no container names will not (its plugin: "failed quota: NAME: must specify limits.cpu for:
+    agent,gate")."""
+    unnamed = "must specify" in said
+    advice = (
+        "; name it in the job type's resources and the chart's jobs.gate.resources and"
+        " jobs.clone.resources, or give the namespace a LimitRange with defaults"
+    )
+    return StartProblem(
+        FailureClass.CONFIG,
+        reasons.POD_REFUSED,
+        f"No pod can be made: {said}{advice if unnamed else ''}",
+        hopeless=unnamed,
     )
 
 
