@@ -27,8 +27,9 @@ from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.archive.volume import Full
 from codexrun_api.archive.whole_file import WholeFile
 from codexrun_api.http.head_bounds import BoundedHeads
-from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import Authenticate, GateIdentity
 from codexrun_api.logs.sealing import cut_line
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.pod_contract import MAX_ARTIFACT_BYTES, MAX_LOG_BYTES, MIB, ROLLOUT
@@ -225,8 +226,9 @@ class Ingest:
 
     async def _identity(self, request: Request) -> GateIdentity:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
+        peer = request.client.host if request.client else ""
         try:
-            return await self.authenticate(token.strip() if kind.lower() == "bearer" else "")
+            return await self.authenticate(token.strip() if kind.lower() == "bearer" else "", peer)
         except NotAGate as error:
             log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
             raise HTTPException(error.status, str(error)) from error

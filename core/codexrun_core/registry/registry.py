@@ -3,9 +3,9 @@
 from codexrun_core.registry.retention import Retention
 from codexrun_core.registry.rows import Rows
 from codexrun_core.registry.totals import Totals
-from codexrun_core.registry.writes import Writes
+from codexrun_core.registry.transfer import Transfer
 
 
-class Registry(Writes, Rows, Totals, Retention):
+class Registry(Transfer, Rows, Totals, Retention):
     """All access to the database. Every method may raise Unavailable (nothing is known about what
     happened) and SchemaError."""

@@ -10,8 +10,9 @@ import pytest
 from codexrun_api.archive.volume import Volume
 from codexrun_api.archive.whole_file import WholeFile
 from codexrun_api.logs import ingest
-from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import GateIdentity
 from codexrun_api.logs.ingest import CUT, create_ingest_app
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_core.errors import Unavailable
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.resume import (
@@ -55,7 +56,7 @@ class Row:
         return self.records.get(run_id)
 
 
-async def authenticate(token):
+async def authenticate(token, _peer):
     if token in GATES:
         return GATES[token]
     raise NotAGate(401 if token != "other" else 403, "no gate of ours")

@@ -24,7 +24,8 @@ from programs import environment, free_port
 
 from codexrun_api import __main__ as api
 from codexrun_api.archive.archive import Archive
-from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import GateIdentity
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_api.settings import settings_from
 
 PATIENCE_SECONDS = 60
@@ -51,6 +52,7 @@ class ApiProcess:
         self.folder = folder
         self.port = free_port()
         self.ingest_port = free_port()
+        self.probe_port = free_port()
         self._runs = folder / "runs.json"
         self._runs.write_text(json.dumps(runs))
         self.start()
@@ -63,6 +65,7 @@ class ApiProcess:
             "CODEXRUN_DATA": str(self.folder),
             "CODEXRUN_PORT": str(self.port),
             "CODEXRUN_INGEST_PORT": str(self.ingest_port),
+            "CODEXRUN_PROBE_PORT": str(self.probe_port),
         }
         command = [sys.executable, __file__, str(self._runs)]
         with (self.folder / "api.log").open("ab") as log:
@@ -101,7 +104,7 @@ class _Gates:
     def __init__(self, _kube: FakeCluster) -> None:
         pass
 
-    async def __call__(self, token: str) -> GateIdentity:
+    async def __call__(self, token: str, _peer: str) -> GateIdentity:
         try:
             uuid.UUID(token)
         except ValueError:
