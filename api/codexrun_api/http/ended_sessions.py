@@ -5,6 +5,7 @@ ended-sessions    a line for each: `<end in seconds since the epoch>.<nonce>`, n
 
 import contextlib
 import logging
+import threading
 from pathlib import Path
 
 from codexrun_api.archive.whole_file import WholeFile
@@ -22,13 +23,19 @@ class EndedSessions:
     def __init__(self, folder: Path) -> None:
         """folder: the archive's, which need not be there yet."""
         self._folder = folder
+        self._adding = threading.Lock()
         self._ends: dict[str, int] | None = None
 
     def __contains__(self, session_id: str) -> bool:
         return session_id in self._read()
 
     def add(self, session_id: str, now: float) -> None:
-        """End a session. What cannot be written is logged, and holds as long as this process."""
+        """End a session; it waits for the disk, so it is a thread's work. What cannot be written is
+        logged, and holds as long as this process."""
+        with self._adding:
+            self._add(session_id, now)
+
+    def _add(self, session_id: str, now: float) -> None:
         known = {**self._read(), session_id: _end_of(session_id)}
         lasting = sorted((end, key) for key, end in known.items() if end > now)
         self._ends = {key: end for end, key in lasting[-MAX_SESSIONS:]}

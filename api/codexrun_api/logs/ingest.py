@@ -152,7 +152,12 @@ class Ingest:
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
             raise HTTPException(404, f"artifacts are {', '.join(MAX_ARTIFACT_BYTES)}")
-        self._count_upload(identity.run_id, name)
+        uploads = self._uploads.get((identity.run_id, name), 0)
+        if uploads >= MAX_UPLOADS:
+            # The gate keeps what is here and goes on with the rest.
+            raise HTTPException(
+                409, f"{name} was stored {MAX_UPLOADS} times; the last one of them stays"
+            )
         received = 0
         # Each step in a thread: to open, to write and above all to sync waits for the disk.
         file = await asyncio.to_thread(self.archive.open_artifact, identity.run_id, name)
@@ -163,6 +168,7 @@ class Ingest:
                     raise HTTPException(413, f"{name} is {MAX_ARTIFACT_BYTES[name]} bytes at most")
                 await asyncio.to_thread(self._write, file, part)
             await asyncio.to_thread(file.commit)
+            self._count_upload(identity.run_id, name)
         finally:
             await asyncio.to_thread(file.close)
         log.info(
@@ -175,19 +181,9 @@ class Ingest:
         file.write(data)
 
     def _count_upload(self, run_id: str, name: str) -> None:
-        """Count the uploads of an artifact, which an agent may replace: each is written to disk.
-
-        Raises:
-            HTTPException: 409, it was replaced as often as it may be. The gate keeps what is here
-                and goes on with the rest.
-        """
+        """Count an artifact that was stored; an agent may replace its own again and again."""
         key = (run_id, name)
-        count = self._uploads.get(key, 0)
-        if count >= MAX_UPLOADS:
-            raise HTTPException(
-                409, f"{name} was stored {MAX_UPLOADS} times; the last one of them stays"
-            )
-        self._uploads[key] = count + 1
+        self._uploads[key] = self._uploads.get(key, 0) + 1
         self._uploads.move_to_end(key)
         if len(self._uploads) > RUNS_KEPT:
             self._uploads.popitem(last=False)
