@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from codexrun_api import metrics
-from codexrun_api.http.auth import Caller, caller_if_closed
+from codexrun_api.http.auth import Caller, check_closed
 from codexrun_api.http.head_bounds import BoundedHeads
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices, Services
@@ -93,7 +93,7 @@ async def get_version(services: CurrentServices, _: Caller) -> Versions:
         200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}},
         **answers(401, 500),
     },
-    dependencies=[Depends(caller_if_closed)],
+    dependencies=[Depends(check_closed)],
 )
 async def get_metrics(services: CurrentServices) -> Response:
     """For Prometheus: HTTP, streams, registry. A restart sets counters to zero. It needs a token

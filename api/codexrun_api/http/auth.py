@@ -104,13 +104,13 @@ def token_digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-bearer = HTTPBearer(
+_bearer = HTTPBearer(
     auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file."
 )
 
 
 async def caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
     """Return the user's name, for the record.
 
@@ -132,14 +132,12 @@ async def caller(
 Caller = Annotated[str, Depends(caller)]
 
 
-async def caller_if_closed(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> str | None:
-    """Return the user's name where the installation is closed.
+async def check_closed(request: Request) -> None:
+    """Ask for a token where the installation is closed. The document, which is the same for each,
+    names no security for these paths.
 
     Raises:
         Problem: 401.
     """
     if request.app.state.services.settings.closed:
-        return await caller(request, credentials)
-    return None
+        await caller(request, await _bearer(request))
