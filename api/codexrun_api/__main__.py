@@ -13,7 +13,8 @@ import uvicorn
 
 from codexrun_api import metrics
 from codexrun_api.app import create_app
-from codexrun_api.http.head_bounds import BoundedProtocol
+from codexrun_api.health import create_probe_app
+from codexrun_api.http.connections import BoundedProtocol, ProbeProtocol
 from codexrun_api.logs.gate_identity import GateAuthentication
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.logs.sealing import LogSealer
@@ -41,12 +42,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(app: object, port: int) -> Server:
+def server(app: object, port: int, protocol: type[BoundedProtocol] = BoundedProtocol) -> Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         host="0.0.0.0",  # noqa: S104 - inside a pod, behind its Service
         port=port,
-        http=BoundedProtocol,
+        http=protocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -83,6 +84,7 @@ async def run(settings: Settings) -> int:
         servers = [
             server(create_app(services), settings.port),
             server(ingest, settings.ingest_port),
+            server(create_probe_app(services), settings.probe_port, ProbeProtocol),
         ]
 
         def stop() -> None:

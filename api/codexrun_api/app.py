@@ -19,6 +19,7 @@ from codexrun_api import health
 from codexrun_api.catalog import job_types, prompts
 from codexrun_api.console import routes as console_routes
 from codexrun_api.http import head_bounds, middleware
+from codexrun_api.http.auth import check_closed
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs import routes as log_routes
 from codexrun_api.runs import action_routes, event_routes, retention, routes
@@ -92,10 +93,10 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     return app
 
 
-def _get_openapi(_: Request) -> Response:
-    """Answer with the document. No coroutine, so that a thread makes it and the event loop goes
-    on."""
-    return JSONResponse(openapi_document())
+async def _get_openapi(request: Request) -> Response:
+    """Answer with the document, which a thread makes while the event loop goes on."""
+    await check_closed(request)
+    return JSONResponse(await asyncio.to_thread(openapi_document))
 
 
 @contextlib.asynccontextmanager

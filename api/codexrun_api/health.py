@@ -1,17 +1,23 @@
-"""/healthz, /readyz and /metrics: open to the cluster, without a token; /version with one."""
+"""/healthz, /readyz and /metrics, which need no token unless the installation is closed; /version,
+which does. The kubelet asks the first two on a port of their own."""
 
 import importlib.metadata
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.routing import Route
 
 from codexrun_api import metrics
-from codexrun_api.http.auth import Caller
+from codexrun_api.http.auth import Caller, check_closed
+from codexrun_api.http.head_bounds import BoundedHeads
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import CurrentServices
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry import schema
 from codexrun_core.resources import GROUP, VERSION
@@ -86,11 +92,13 @@ async def get_version(services: CurrentServices, _: Caller) -> Versions:
     response_class=Response,
     responses={
         200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}},
-        **answers(500),
+        **answers(401, 500),
     },
+    dependencies=[Depends(check_closed)],
 )
 async def get_metrics(services: CurrentServices) -> Response:
-    """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
+    """For Prometheus: HTTP, streams, registry. A restart sets counters to zero. It needs a token
+    where the installation is closed (`api.closed` of the chart)."""
     metrics.LAG.set(services.mirror.writer.lag)
     try:
         counts = await services.registry.counts(Filter())
@@ -99,3 +107,17 @@ async def get_metrics(services: CurrentServices) -> Response:
     except Unavailable:
         metrics.REGISTRY_RUNS.clear()  # not known is absent
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def create_probe_app(services: Services) -> Starlette:
+    """Return the application of the kubelet's port: what fills the others' connections keeps no
+    probe waiting."""
+
+    async def healthz(_: Request) -> Response:
+        return await get_health(services)
+
+    async def readyz(_: Request) -> Response:
+        return await get_readiness(services)
+
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Starlette(routes=routes, middleware=[Middleware(BoundedHeads)])

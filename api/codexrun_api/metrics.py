@@ -20,6 +20,11 @@ REQUEST_SECONDS = Histogram(
     buckets=FAST,
 )
 IN_FLIGHT = Gauge("codexrun_http_in_flight", "Requests being answered, streams included.")
+CUT = Counter(
+    "codexrun_http_cut",
+    "Connections that were ended for a bound: of the head, the body, the answer, or their number.",
+    ("bound",),
+)
 STREAMS = Gauge("codexrun_sse_streams", "Open streams of server-sent events.", ("kind",))
 RECONNECTS = Counter(
     "codexrun_sse_reconnects", "Streams that resumed with Last-Event-ID.", ("kind",)
@@ -48,6 +53,8 @@ for kind in ("events", "logs"):
     DROPPED.labels(kind)
 for outcome in ("new", "replay", "mismatch"):
     IDEMPOTENCY.labels(outcome)
+for bound in ("head", "body", "answer", "connections"):
+    CUT.labels(bound)
 for level in LEVELS:
     LOG_MESSAGES.labels(level)
 

@@ -15,6 +15,8 @@ from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.bulk_progress import BulkActions
 from codexrun_api.http.auth import Tokens
+from codexrun_api.http.ended_sessions import EndedSessions
+from codexrun_api.http.throttle import Throttle
 from codexrun_api.mirror import queue_view
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import EventBuffer
@@ -32,6 +34,9 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import RunRecord, is_later, record_of
 
+LOGINS = 10  # that may fail at once, and one more every
+LOGIN_SECONDS = 6.0
+
 
 @dataclass
 class Services:
@@ -45,6 +50,9 @@ class Services:
     mirror: Mirror
     catalog: Catalog
     price_file: PriceFile
+    ended_sessions: EndedSessions
+    # of the console's login, by address
+    logins: Throttle = field(default_factory=lambda: Throttle(LOGINS, LOGIN_SECONDS))
     bulk_actions: BulkActions = field(default_factory=BulkActions)
     # Two at once: each may take its whole time, and the threads of everything else are not theirs.
     searchers: ThreadPoolExecutor = field(
@@ -74,6 +82,7 @@ class Services:
             mirror,
             Catalog(kube),
             PriceFile(settings.prices_file),
+            EndedSessions(settings.archive),
         )
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_api.links import Link, links_from
+from codexrun_core.registry.transfer import registry_url
 
 
 class SettingsError(Exception):
@@ -29,6 +30,8 @@ class Settings:
     log_level: str = "INFO"
     port: int = 8080
     ingest_port: int = 8081
+    probe_port: int = 8082
+    closed: bool = False  # /metrics and /openapi.json need a token too
     verdict_seconds: float = 10.0  # how long a start waits for the operator's word
     body_limit: int = 256 * 1024  # bytes; inputs end at 64 KiB
 
@@ -53,8 +56,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
     return Settings(
         namespace=namespace,
-        registry_url=env.get("CODEXRUN_REGISTRY_URL", "").strip()
-        or f"sqlite:///{data}/registry.db",
+        registry_url=registry_url(env),
         archive=Path(env.get("CODEXRUN_ARCHIVE", "") or data / "archive"),
         token=token,
         token_file=Path(file) if file else None,
@@ -66,6 +68,8 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
         port=_port(env, "CODEXRUN_PORT", 8080),
         ingest_port=_port(env, "CODEXRUN_INGEST_PORT", 8081),
+        probe_port=_port(env, "CODEXRUN_PROBE_PORT", 8082),
+        closed=env.get("CODEXRUN_CLOSED", "") == "true",
     )
 
 

@@ -22,6 +22,7 @@ from codexrun_cli.commands import (
     logs,
     open_run,
     prompts,
+    registry_file,
     retry,
     start,
     stats,
@@ -134,6 +135,8 @@ app.command("cost", hidden=True)(stats.stats)
 app.command("doctor")(doctor.doctor)
 app.command("cleanup")(cleanup.cleanup)
 app.command("cleanup_runs", hidden=True)(cleanup.cleanup)
+app.command("export")(registry_file.export_runs)
+app.command("import")(registry_file.import_runs)
 app.command("login")(login.login)
 app.command("completion")(completion.completion)
 app.command("help")(help_command.help_topic)

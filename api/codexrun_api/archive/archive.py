@@ -8,7 +8,8 @@
 
 Policy of writes: a piece of log is in the file when it is answered for (it survives this process,
 not the machine; the sender goes on from what is there after either). The end of a log and an
-artifact are on disk before they are answered for.
+artifact are on disk before they are answered for. Below the volume's reserve neither a piece of
+log nor an artifact is taken; the ends of logs are.
 """
 
 import contextlib
@@ -22,10 +23,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from codexrun_api import metrics
 from codexrun_api.archive import line_counts
+from codexrun_api.archive.volume import Measure, volume_of
+from codexrun_api.archive.whole_file import WholeFile
+from codexrun_core.pod_contract import MAX_LOG_BYTES, MIB
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -35,10 +38,17 @@ LINES = "lines.txt"
 ATTEMPTS = "attempts.json"
 ARTIFACTS = "artifacts"
 STRIPES = 64  # locks; runs share them
+# Of all attempts of a run. A later attempt means that the pod of the earlier one failed to start,
+# so that its log is short.
+MAX_RUN_LOG_BYTES = MAX_LOG_BYTES + 16 * MIB
 
 
 class Superseded(Exception):
     """A later attempt writes to this log already."""
+
+
+class RunFull(Exception):
+    """The attempts of a run have written all that a run may."""
 
 
 @dataclass
@@ -67,7 +77,8 @@ class Artifact:
 class Archive:
     """Every call is short and may be made from any thread."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, measure: Measure = volume_of) -> None:
+        self._measure = measure
         self._runs = root / "runs"
         self._partial = root / "partial"
         self._locks = [threading.Lock() for _ in range(STRIPES)]
@@ -129,11 +140,17 @@ class Archive:
 
         Raises:
             Superseded: a later attempt has begun.
+            RunFull: the log of the run has its full length.
+            Full: the volume has no room but the registry's.
         """
         with self._lock(run_id):
             log, begin = self._attempt(run_id, attempt)
             if log.complete is not None:
                 offset = -1  # nothing follows an end
+            elif begin + offset + len(data) > MAX_RUN_LOG_BYTES:
+                raise RunFull(f"the log of a run is {MAX_RUN_LOG_BYTES} bytes at most")
+            elif data:
+                self.check_room(len(data))
             return (
                 self._append(run_id, begin + offset if offset >= 0 else -1, data) - begin,
                 log.complete is not None,
@@ -175,14 +192,23 @@ class Archive:
             log.note = note
             self._save(run_id, log)
 
+    def check_room(self, size: int) -> None:
+        """Raise Full where `size` more bytes would use the registry's room."""
+        self._measure(self._partial).check_room(size)
+
+    def open_artifact(self, run_id: str, name: str) -> WholeFile:
+        """Return a file to write the artifact into: it is there from its `commit` on. The caller
+        closes it."""
+        path = self._folder(run_id) / ARTIFACTS / _check_name(NAME, name)
+        return WholeFile(path, self._partial)
+
     @contextlib.contextmanager
-    def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
+    def put(self, run_id: str, name: str) -> Iterator[WholeFile]:
         """Open a file to write the artifact into; it is there, whole, when the block ends well,
         and never was otherwise."""
-        with _atomic_write(
-            self._folder(run_id) / ARTIFACTS / _check_name(NAME, name), self._partial
-        ) as file:
+        with contextlib.closing(self.open_artifact(run_id, name)) as file:
             yield file
+            file.commit()
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
         artifacts = []
@@ -250,8 +276,9 @@ class Archive:
         return log, log.begins[str(attempt)]
 
     def _save(self, run_id: str, log: Log) -> None:
-        with _atomic_write(self._folder(run_id) / ATTEMPTS, self._partial) as file:
+        with contextlib.closing(WholeFile(self._folder(run_id) / ATTEMPTS, self._partial)) as file:
             file.write(json.dumps(asdict(log)).encode())
+            file.commit()
 
 
 def _check_name(shape: re.Pattern[str], text: str) -> str:
@@ -260,28 +287,3 @@ def _check_name(shape: re.Pattern[str], text: str) -> str:
     if not shape.fullmatch(text):
         raise ValueError(f"{text!r} is no name of the archive's")
     return text
-
-
-@contextlib.contextmanager
-def _atomic_write(path: Path, partial: Path) -> Iterator[IO[bytes]]:
-    """Write into the file; it is at `path` when the block ends well: there whole or not at all, and
-    on disk before anybody is told. partial: a folder of the same file system."""
-    draft = partial / uuid.uuid4().hex
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.replace(path)
-        _sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

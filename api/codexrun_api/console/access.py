@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
 
@@ -22,7 +22,12 @@ class Visitor:
     user: str
     csrf: str
     read_only: bool
-    logged_in: bool  # by a token, so that there is something to log out of
+    session: str = ""  # its id; empty where no token is asked for, and nothing to log out of
+
+    @property
+    def logged_in(self) -> bool:
+        """Return whether it was by a token."""
+        return bool(self.session)
 
 
 class NotLoggedIn(Exception):
@@ -38,12 +43,12 @@ def visitor_of(request: Request) -> Visitor | None:
     services = request.app.state.services
     read_only = services.settings.console_read_only
     if services.tokens.open_to_all:
-        return Visitor(
-            ANONYMOUS, sessions.form_key(services.form_secret), read_only, logged_in=False
-        )
+        return Visitor(ANONYMOUS, sessions.form_key(services.form_secret), read_only)
     cookie = request.cookies.get(sessions.COOKIE, "")
     session = sessions.session_of(cookie, services.tokens.digests(), time.time())
-    return Visitor(session.user, session.csrf, read_only, logged_in=True) if session else None
+    if session is None or session.id in services.ended_sessions:
+        return None
+    return Visitor(session.user, session.csrf, read_only, session.id)
 
 
 async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
@@ -84,18 +89,33 @@ async def editing_visitor(
 
 
 def refuse_foreign_form(request: Request) -> None:
-    """Refuse a form that the browser says another site sent; older browsers say nothing, and are
-    believed.
+    """Refuse a form that the browser says another site sent.
+
+    Over plain HTTP browsers send no Sec-Fetch-Site; then the Origin has to be this server's, as
+    the Host or the installation's external URL has it. What sends neither is no browser.
 
     Raises:
         Problem: 403.
     """
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    external_url = request.app.state.services.settings.external_url
+    own = {request.headers.get("host", "").lower(), urlsplit(external_url).netloc.lower()}
+    if (site is not None and site not in ("same-origin", "none")) or (
+        site is None and origin is not None and _netloc(origin) not in own - {""}
+    ):
         raise Problem(
             403,
             "foreign-form",
             "this form was sent by another site; open the console itself and do it there",
         )
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 async def refuse_expired_form(request: Request, visitor: Visitor) -> None:

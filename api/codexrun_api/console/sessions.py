@@ -1,5 +1,5 @@
-"""Sessions of the console: whether a cookie is one, and a form was rendered for it. Pure; nothing
-is stored.
+"""Sessions of the console: whether a cookie is one, and a form was rendered for it. Pure; no
+session is stored, only those that were ended (ended_sessions).
 
 A session is signed with a key derived from the token that it was opened with: it survives a
 restart, and ends when that token is taken away. The cookie is no token: REST does not take it, so
@@ -18,6 +18,7 @@ SESSION_HOURS = 12
 
 @dataclass(frozen=True)
 class Session:
+    id: str  # of the cookie, without its signature
     user: str
     csrf: str  # what every form of this session carries
 
@@ -40,7 +41,7 @@ def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session
             _sign(digest, "session", body),
             signature.encode("utf-8", "replace").decode("ascii", "replace"),
         ):
-            return Session(name, _sign(digest, "form", body))
+            return Session(body, name, _sign(digest, "form", body))
     return None
 
 

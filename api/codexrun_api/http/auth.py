@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 SHARED = "shared"
 ANONYMOUS = "anonymous"
+SHORT_CHARACTERS = 20
 
 
 class Tokens:
@@ -29,6 +30,8 @@ class Tokens:
         self._open = settings.insecure_no_token and not settings.token and not settings.token_file
         self._stamp: tuple[int, int] | None = None
         self._named: dict[bytes, str] = {}
+        if settings.token:
+            _warn_of_short(SHARED, settings.token)
 
     def user(self, token: str | None) -> str | None:
         """Return the name behind a token; None for a stranger."""
@@ -84,8 +87,16 @@ def parse_tokens(text: str) -> dict[bytes, str]:
                 token = name
                 name = SHARED
             if token.strip():
+                _warn_of_short(name.strip() or SHARED, token.strip())
                 tokens[token_digest(token.strip())] = name.strip() or SHARED
     return tokens
+
+
+def _warn_of_short(user: str, token: str) -> None:
+    """REST takes as many guesses as the network lets through, so that a token must not be
+    guessable."""
+    if len(token) < SHORT_CHARACTERS:
+        log.warning("token.short", extra=fields(user=user, characters_at_least=SHORT_CHARACTERS))
 
 
 def token_digest(token: str) -> bytes:
@@ -119,3 +130,14 @@ async def caller(
 
 
 Caller = Annotated[str, Depends(caller)]
+
+
+async def check_closed(request: Request) -> None:
+    """Ask for a token where the installation is closed. The document, which is the same for each,
+    names no security for these paths.
+
+    Raises:
+        Problem: 401.
+    """
+    if request.app.state.services.settings.closed:
+        await caller(request, await _bearer(request))

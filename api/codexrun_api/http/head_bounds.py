@@ -4,7 +4,6 @@ path of both ports."""
 import uuid
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from codexrun_api.schemas.problems import Problem
 
@@ -15,8 +14,6 @@ MAX_HEADERS = 100
 # names and values; proxies of single sign-on add tokens of several KiB
 MAX_HEADER_BYTES = 32 * 1024
 OWN_COOKIES = b"codexrun_"
-# of a request whose head is not whole yet; what is above the bounds but below it gets an answer
-MAX_HEAD_BYTES = 64 * 1024
 
 
 def check_head(scope: Scope) -> None:
@@ -85,42 +82,3 @@ class BoundedHeads:
                 await problem.response(str(uuid.uuid4()))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's own, but a head or trailers that do not end are refused: its parser keeps headers
-    without a limit (0.54)."""
-
-    _moved = False
-    _head_bytes = 0  # since something else than headers came
-
-    def data_received(self, data: bytes) -> None:
-        """Count what was received after it was read: one piece is 256 KiB at most, and as a rule
-        holds the whole head.
-
-        A piece with the end of a head, with some of a body, or with a message's end is not counted.
-        """
-        self._moved = False
-        super().data_received(data)
-        if self._moved:
-            self._head_bytes = 0
-            return
-        if self.transport.is_closing():
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(
-                f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers."
-            )
-
-    def on_headers_complete(self) -> None:
-        self._moved = True
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._moved = True
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._moved = True
-        super().on_message_complete()

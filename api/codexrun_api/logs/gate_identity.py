@@ -5,17 +5,23 @@ Labels prove nothing, anybody who may create pods can write them: what counts is
 Job -> CodexRun of controller references by uid, and that the Job bears the name that uid and
 attempt give. The chain never changes, so it is remembered, also past the end of Job and run; the
 token is asked about again every minute.
+
+Anybody who reaches the port can send tokens. What cannot be a gate's by its own words is refused
+without a question to the apiserver; a token that was refused is so for some seconds more; and an
+address that sends many of them waits, so that the gates' own questions are answered.
 """
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from codexrun_api.http.auth import token_digest
-from codexrun_core.errors import NotFound, Refused
+from codexrun_api.http.throttle import Throttle
+from codexrun_api.logs.token_claims import NotAGate, check_claims
+from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.pod_contract import INGEST_AUDIENCE
 from codexrun_core.resources import GROUP, VERSION, CodexRun
@@ -25,15 +31,11 @@ REVIEWS_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 EXTRA_PREFIX = "authentication.kubernetes.io/"
 REVIEW_TTL_SECONDS = 60.0  # seconds; what KEP-1205 calls bounded staleness
 MAX_REMEMBERED = 4096  # of each that are remembered
-MAX_TOKEN_CHARACTERS = 8192
-
-
-class NotAGate(Exception):
-    """Not authenticated (401), or not one of our gates (403)."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+REFUSAL_TTL_SECONDS = 10.0  # short: a pod that was just made may not be known everywhere yet
+REVIEWS = 16  # at once
+REVIEWS_OF_PEER = 8
+REFUSALS_OF_PEER = 20  # at once, and one more every
+REFUSAL_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -46,33 +48,67 @@ class GateIdentity:
     resumes: str | None = None
 
 
-Authenticate = Callable[[str], Awaitable[GateIdentity]]
+Authenticate = Callable[[str, str], Awaitable[GateIdentity]]
 
 
 class GateAuthentication:
-    """Call it with a bearer token."""
+    """Call it with a bearer token and the address that it came from."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
         self._clock = clock
         self._pods: OrderedDict[bytes, tuple[float, tuple[str, str]]] = OrderedDict()
         self._identities: OrderedDict[str, GateIdentity] = OrderedDict()
-        self._reviewing = asyncio.Semaphore(16)
+        self._refused: OrderedDict[bytes, tuple[float, NotAGate]] = OrderedDict()
+        self._reviewing = asyncio.Semaphore(REVIEWS)
+        self._reviews_of: Counter[str] = Counter()
+        self._refusals = Throttle(REFUSALS_OF_PEER, REFUSAL_SECONDS)
 
-    async def __call__(self, token: str) -> GateIdentity:
+    async def __call__(self, token: str, peer: str) -> GateIdentity:
         """Return whose token it is.
 
         Raises:
             NotAGate: it may ship nothing.
-            Unavailable: the apiserver does not say.
+            Unavailable: the apiserver does not say, or the peer's address has sent too many others.
         """
+        check_claims(token, self._kube.namespace)
         digest = token_digest(token)
-        cached = self._pods.get(digest)
-        if cached is None or cached[0] <= self._clock():
+        if (identity := self._known(digest)) is not None:
+            return identity
+        if self._refusals.wait(peer, self._clock()):
+            raise Unavailable("too many tokens of this address were refused; try again later")
+        if self._reviews_of[peer] >= REVIEWS_OF_PEER:
+            raise Unavailable("other tokens of this address are being reviewed; try again")
+        self._reviews_of[peer] += 1
+        try:
             async with self._reviewing:
-                cached = (self._clock() + REVIEW_TTL_SECONDS, await self._review(token))
-            _remember(self._pods, digest, cached)
-        name, uid = cached[1]
+                # asked about meanwhile, by another request with the same token
+                return self._known(digest) or await self._ask(digest, token)
+        except NotAGate as error:
+            self._refusals.fail(peer, self._clock())
+            _remember(self._refused, digest, (self._clock() + REFUSAL_TTL_SECONDS, error))
+            raise
+        finally:
+            self._reviews_of[peer] -= 1
+            if not self._reviews_of[peer]:
+                del self._reviews_of[peer]
+
+    def _known(self, digest: bytes) -> GateIdentity | None:
+        """Return whose token it is, where the apiserver has said so lately.
+
+        Raises:
+            NotAGate: it has said that it is nobody's.
+        """
+        now = self._clock()
+        until, refusal = self._refused.get(digest, (now, None))
+        if refusal and until > now:
+            raise NotAGate(refusal.status, str(refusal))
+        until, (_, uid) = self._pods.get(digest, (now, ("", "")))
+        return self._identities.get(uid) if until > now else None
+
+    async def _ask(self, digest: bytes, token: str) -> GateIdentity:
+        name, uid = await self._review(token)
+        _remember(self._pods, digest, (self._clock() + REVIEW_TTL_SECONDS, (name, uid)))
         if (identity := self._identities.get(uid)) is None:
             identity = await self._identity_of(name, uid)
             _remember(self._identities, uid, identity)
@@ -80,8 +116,6 @@ class GateAuthentication:
 
     async def _review(self, token: str) -> tuple[str, str]:
         """Return name and uid of the pod that the token is bound to."""
-        if not token or len(token) > MAX_TOKEN_CHARACTERS:
-            raise NotAGate(401, "no token")
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
         answer = await self._kube.create(
             REVIEWS_PATH, {**review, "spec": {"token": token, "audiences": [INGEST_AUDIENCE]}}

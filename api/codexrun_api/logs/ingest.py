@@ -24,11 +24,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from codexrun_api.archive.archive import Archive, Superseded
+from codexrun_api.archive.archive import Archive, RunFull, Superseded
 from codexrun_api.archive.notifier import LogNotifier
+from codexrun_api.archive.volume import Full
+from codexrun_api.archive.whole_file import WholeFile
 from codexrun_api.http.head_bounds import BoundedHeads
-from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import Authenticate, GateIdentity
 from codexrun_api.logs.sealing import cut_line
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.pod_contract import MAX_ARTIFACT_BYTES, MAX_LOG_BYTES, MIB, ROLLOUT
@@ -46,8 +49,12 @@ log = logging.getLogger(__name__)
 
 MAX_LOG_REQUEST_BYTES = MIB
 MAX_USAGE_BYTES = 16 * 1024
-NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
+# Runs and artifacts whose last note and number of uploads are known. A log that is forgotten is
+# noted once more, and uploads of one are counted anew.
+RUNS_KEPT = 10_000
+MAX_UPLOADS = 20  # of one artifact of a run; the runner itself sends each once
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
+TOLD_SECONDS = 60.0  # how often a line of log says that the volume is full: each gate comes again
 CUT = "the agent's container ended before it had handed over all of its log"
 
 OnUsage = Callable[[str, Usage, datetime | None], Awaitable[object]]
@@ -87,6 +94,8 @@ class Ingest:
         self.notifier = notifier
         # from when on a live run's row is told of its log's size again
         self._noted: OrderedDict[str, float] = OrderedDict()
+        self._uploads: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._full_told = -TOLD_SECONDS
 
     async def post_log(self, request: Request) -> Response:
         identity = await self._identity(request)
@@ -113,7 +122,7 @@ class Ingest:
             ended = True
         elif data and not ended and time.monotonic() >= self._noted.get(run_id, 0.0):
             self._noted[run_id] = time.monotonic() + ROW_SECONDS
-            if len(self._noted) > NOTED_KEPT:
+            if len(self._noted) > RUNS_KEPT:
                 self._noted.popitem(last=False)
             try:
                 await self._note(run_id)
@@ -156,18 +165,42 @@ class Ingest:
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
             raise HTTPException(404, f"artifacts are {', '.join(MAX_ARTIFACT_BYTES)}")
+        uploads = self._uploads.get((identity.run_id, name), 0)
+        if uploads >= MAX_UPLOADS:
+            # The gate keeps what is here and goes on with the rest.
+            raise HTTPException(
+                409, f"{name} was stored {MAX_UPLOADS} times; the last one of them stays"
+            )
         await self._require_not_removed(identity.run_id)
-        with self.archive.put(identity.run_id, name) as file:
-            received = 0
+        received = 0
+        # Each step in a thread: to open, to write and above all to sync waits for the disk.
+        file = await asyncio.to_thread(self.archive.open_artifact, identity.run_id, name)
+        try:
             async for part in request.stream():
                 received += len(part)
                 if received > MAX_ARTIFACT_BYTES[name]:
                     raise HTTPException(413, f"{name} is {MAX_ARTIFACT_BYTES[name]} bytes at most")
-                await asyncio.to_thread(file.write, part)
+                await asyncio.to_thread(self._write, file, part)
+            await asyncio.to_thread(file.commit)
+            self._count_upload(identity.run_id, name)
+        finally:
+            await asyncio.to_thread(file.close)
         log.info(
             "artifact.kept", extra=fields(run_id=identity.run_id, artifact=name, bytes=received)
         )
         return JSONResponse({})
+
+    def _write(self, file: WholeFile, data: bytes) -> None:
+        self.archive.check_room(len(data))
+        file.write(data)
+
+    def _count_upload(self, run_id: str, name: str) -> None:
+        """Count an artifact that was stored; an agent may replace its own again and again."""
+        key = (run_id, name)
+        self._uploads[key] = self._uploads.get(key, 0) + 1
+        self._uploads.move_to_end(key)
+        if len(self._uploads) > RUNS_KEPT:
+            self._uploads.popitem(last=False)
 
     async def get_rollout(self, request: Request) -> Response:
         """Hand out the rollout of the run that the gate's own resumes, where both runs were
@@ -206,10 +239,19 @@ class Ingest:
             if await self.is_removed(run_id):
                 raise HTTPException(404, "this run was removed; nothing of it is kept any more")
 
+    async def refuse_full(self, _: Request, error: Exception) -> Response:
+        """Answer 507: the gate keeps what it has and comes again."""
+        assert isinstance(error, Full)
+        if (now := time.monotonic()) >= self._full_told + TOLD_SECONDS:
+            self._full_told = now
+            log.error("archive.full", extra=fields(error=error.strerror))
+        return JSONResponse({"error": error.strerror}, 507)
+
     async def _identity(self, request: Request) -> GateIdentity:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
+        peer = request.client.host if request.client else ""
         try:
-            return await self.authenticate(token.strip() if kind.lower() == "bearer" else "")
+            return await self.authenticate(token.strip() if kind.lower() == "bearer" else "", peer)
         except NotAGate as error:
             log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
             raise HTTPException(error.status, str(error)) from error
@@ -252,8 +294,10 @@ def create_ingest_app(
     refusals = {
         HTTPException: _refuse,
         Superseded: _refuse,
+        RunFull: _refuse,
         Unavailable: _refuse,
         ClientDisconnect: _refuse,
+        Full: ingest.refuse_full,
         OSError: _refuse,
     }
     return Starlette(
@@ -278,6 +322,8 @@ async def _refuse(_: Request, error: Exception) -> Response:
             return JSONResponse({"error": error.detail}, error.status_code)
         case Superseded():
             return JSONResponse({"error": str(error)}, 409)
+        case RunFull():
+            return JSONResponse({"error": str(error)}, 413)
         case Unavailable():
             return JSONResponse({"error": str(error)}, 503)
         case ClientDisconnect():

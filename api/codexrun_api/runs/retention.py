@@ -9,15 +9,15 @@ with the next call.
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas import query_params, requests
-from codexrun_api.schemas.problems import answers
+from codexrun_api.schemas.problems import FieldError, answers, invalid
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 from codexrun_core.times import moment
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["retention"])
 
 BATCH_RUNS = 100
+SHORTEST_AGE = timedelta(hours=1)  # without `force`: a slip of the pen removes not all there is
 
 
 class CleanupRequest(requests.RequestBody):
@@ -36,6 +37,9 @@ class CleanupRequest(requests.RequestBody):
         query_params.Time, Field(description="By the end of the run: 14d, or a time.")
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
+    force: Annotated[
+        bool, Strict(), Field(description="Also runs that ended within the last hour.")
+    ] = False
 
 
 class CleanupAnswer(BaseModel):
@@ -47,12 +51,21 @@ class CleanupAnswer(BaseModel):
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
 async def clean_up(
-    services: CurrentServices, _: Caller, body: CleanupRequest | None = None
+    request: Request,
+    services: CurrentServices,
+    user: Caller,
+    body: CleanupRequest | None = None,
 ) -> CleanupAnswer:
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
-    ended."""
+    ended. 422 where `older_than` is less than an hour, unless `force` or `dry_run` is set."""
     body = body or CleanupRequest()
     before = moment(body.older_than)
+    if not (body.dry_run or body.force) and before > datetime.now(UTC) - SHORTEST_AGE:
+        detail = (
+            f"older_than: {body.older_than} would remove runs that ended within the last hour;"
+            " name a longer time, or set force"
+        )
+        raise invalid(detail, FieldError(pointer="/older_than", detail=detail))
     if body.dry_run:
         expired = await services.registry.expired(before, 1_000_000)
         folders = await asyncio.to_thread(_count_true, services.archive.holds, expired)
@@ -62,7 +75,14 @@ async def clean_up(
         folders += await asyncio.to_thread(_count_true, services.archive.remove, run_ids)
         removed += await services.registry.remove(run_ids)
     folders += await _remove_late_folders(services)
-    log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
+    removal = fields(
+        runs=removed,
+        folders=folders,
+        before=before,
+        user=user,
+        client=request.client.host if request.client else None,
+    )
+    log.info("runs.removed", extra=removal)
     return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
 
 

@@ -19,6 +19,9 @@ def cleanup(
         ),
     ] = "14d",
     dry_run: options.DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also runs that ended within the last hour.")
+    ] = False,
     fmt: options.Output = None,
 ) -> None:
     """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
@@ -27,6 +30,8 @@ def cleanup(
     output_format = output.parse(fmt)
     with opened(context.flags(ctx)) as transport:
         body = {"older_than": older_than, "dry_run": dry_run}
+        if force:  # an api of an earlier version knows no such field
+            body["force"] = True
         answer = transport.ask("POST", "/cleanup", "cleanup", body=body)
     if output_format.human:
         verb = "would be removed" if dry_run else "removed"

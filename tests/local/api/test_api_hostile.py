@@ -26,7 +26,7 @@ from codexrun_api.archive.archive import Archive
 from codexrun_api.console import sessions, templating
 from codexrun_api.console.pages import run
 from codexrun_api.console.view import safe_html
-from codexrun_api.http import head_bounds
+from codexrun_api.http import connections
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.settings import Settings
 
@@ -438,7 +438,7 @@ async def test_another_spelling_of_a_static_file_is_no_file(whole: Whole, name: 
 async def test_a_head_without_end_is_refused(whole: Whole) -> None:
     """By the server itself: its parser keeps what comes until the head is whole."""
     config = uvicorn.Config(
-        whole.app, http=head_bounds.BoundedProtocol, log_config=None, lifespan="off", port=0
+        whole.app, http=connections.BoundedProtocol, log_config=None, lifespan="off", port=0
     )
     server = uvicorn.Server(config)
     config.load()
@@ -457,7 +457,7 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
             writer.write(head)
             part = b"X-A: a\r\n" * 1024 if head.endswith(b"\r\n") else b"a" * 8192
             for _ in range(
-                head_bounds.MAX_HEAD_BYTES // 8192 + 1
+                connections.MAX_HEAD_BYTES // 8192 + 1
             ):  # no more: what is not read would reset the connection
                 writer.write(part)
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 20)

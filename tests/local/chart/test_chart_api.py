@@ -190,3 +190,32 @@ def test_links_of_the_console_are_values_and_only_of_the_web() -> None:
         "console.links[0].name=x", "console.links[0].url=javascript:alert(1)"
     )
     assert "/console/links/0" in refusal("console.links[0].name=x")
+
+
+def test_a_closed_api_is_scraped_with_its_token_and_the_operator_never_gets_it() -> None:
+    manifests = render(*MONITOR, "api.closed=true")
+    (api,) = one(manifests, "Deployment", "codexrun-api")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "CODEXRUN_CLOSED", "value": "true"} in api["env"]
+    for name, component in (("codexrun", "operator"), ("codexrun-api", "api")):
+        spec = one(manifests, "ServiceMonitor", name)["spec"]
+        (expression, _) = spec["selector"]["matchExpressions"]
+        assert expression["values"] == [component]
+        (endpoint,) = spec["endpoints"]
+        credentials = endpoint.get("authorization", {}).get("credentials")
+        secret = {"name": "codexrun-api-token", "key": "token"}
+        assert credentials == (secret if component == "api" else None)
+    said = refusal(
+        *DEMO, *MONITOR, "api.closed=true", "metrics.serviceMonitor.namespace=monitoring"
+    )
+    assert "set api.closed=false" in said
+
+
+def test_probes_have_a_port_that_no_service_and_no_policy_opens() -> None:
+    manifests = render()
+    (api,) = one(manifests, "Deployment", "codexrun-api")["spec"]["template"]["spec"]["containers"]
+    assert {api[probe]["httpGet"]["port"] for probe in api if probe.endswith("Probe")} == {"probes"}
+    assert {"name": "probes", "containerPort": 8082} in api["ports"]
+    services = [each["spec"]["ports"] for each in manifests if each["kind"] == "Service"]
+    policy = one(manifests, "NetworkPolicy", "codexrun-api")["spec"]["ingress"]
+    ports = [str(port) for ports in services for port in ports] + [str(policy)]
+    assert not any("probes" in text or "8082" in text for text in ports)

@@ -20,15 +20,16 @@ from fastapi import FastAPI
 from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs import artifact_routes, routes
-from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import GateIdentity
 from codexrun_api.logs.ingest import create_ingest_app
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_api.schemas import problems
 from codexrun_core.runs.record import RunRecord
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
 
-async def authenticate(token):
+async def authenticate(token, _peer):
     run_id, _, rest = token.partition("/")
     attempt, _, resumes = rest.partition("/")
     if not attempt.isdecimal():

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from codexrun_api.archive.archive import Archive
+from codexrun_api.archive import archive as archive_module
+from codexrun_api.archive.archive import Archive, RunFull
+from codexrun_api.archive.volume import Full, Volume
+from codexrun_core.pod_contract import MIB
 
 RUN = "11111111-2222-3333-4444-555555555555"
 
@@ -133,3 +136,56 @@ def test_removing_takes_all_of_a_run_and_may_be_repeated(archive, tmp_path):
     assert archive.size(RUN) == 0
     assert archive.list_artifacts(RUN) == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+class Disk:
+    """A volume of 1 GiB, of which so much is free."""
+
+    def __init__(self, free):
+        self.free = free
+
+    def __call__(self, folder):
+        return Volume(1024 * MIB, self.free)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    return Disk(900 * MIB)
+
+
+@pytest.fixture
+def small(tmp_path, disk):
+    made = Archive(tmp_path / "small", disk)
+    made.open()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("total_gib", "reserved_mib"), [(1, 51), (10, 512), (20, 1024), (500, 1024)]
+)
+def test_a_twentieth_of_the_volume_is_the_registrys_up_to_a_gibibyte(total_gib, reserved_mib):
+    assert Volume(total_gib * 1024 * MIB, 0).reserved // MIB == reserved_mib
+
+
+def test_the_registrys_room_is_not_written_into(small, disk):
+    assert small.append_attempt(RUN, 1, 0, b"one\n") == (4, False)
+    disk.free = Volume(1024 * MIB, 0).reserved + 3
+    with pytest.raises(Full, match="51 MiB of the archive's volume are free"):
+        small.append_attempt(RUN, 1, 4, b"two\n")
+    assert small.append_attempt(RUN, 1, 4, b"two") == (7, False)
+    disk.free = 0
+    with pytest.raises(Full):
+        small.append_attempt(RUN, 1, 7, b"x")
+    assert small.append_attempt(RUN, 1, 7, b"") == (7, False), "where to go on is answered"
+    small.seal(RUN, 1, complete=False, note="no room", last=b"the end\n")
+    assert small.read(RUN, 0, 100) == b"one\ntwo\nthe end\n"
+
+
+def test_the_attempts_of_a_run_share_its_room(archive, monkeypatch):
+    monkeypatch.setattr(archive_module, "MAX_RUN_LOG_BYTES", 10)
+    assert archive.append_attempt(RUN, 1, 0, b"12345678") == (8, False)
+    archive.seal(RUN, 1, complete=True)
+    assert archive.append_attempt(RUN, 2, 0, b"12") == (2, False)
+    with pytest.raises(RunFull):
+        archive.append_attempt(RUN, 2, 2, b"3")
+    assert archive.size(RUN) == 10

@@ -1,13 +1,18 @@
 """The ingest port over an archive on disk: offsets, limits, ends, partial uploads, and what stays
 shut."""
 
+import threading
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
-from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
+from codexrun_api.archive.volume import Volume
+from codexrun_api.archive.whole_file import WholeFile
+from codexrun_api.logs import ingest
+from codexrun_api.logs.gate_identity import GateIdentity
 from codexrun_api.logs.ingest import CUT, create_ingest_app
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_core.errors import Unavailable
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.resume import (
@@ -17,6 +22,7 @@ from codexrun_core.runs.resume import (
     resume_problem,
     setup_of,
 )
+from codexrun_pod.gate.logs.ingest_client import DECLINED_STATUSES
 
 RUN = "11111111-2222-3333-4444-555555555555"
 OLD = "99999999-2222-3333-4444-555555555555"
@@ -57,7 +63,7 @@ class Row:
         return run_id in self.removed
 
 
-async def authenticate(token):
+async def authenticate(token, _peer):
     if token in GATES:
         return GATES[token]
     raise NotAGate(401 if token != "other" else 403, "no gate of ours")
@@ -372,3 +378,58 @@ async def test_a_run_of_which_nothing_is_recorded_is_not_resumed(resumed, row):
     assert (await resumed.get("/ingest/rollout")).status_code == 503
     row.down = True
     assert (await resumed.get("/ingest/rollout")).status_code == 503
+
+
+async def test_an_artifact_is_replaced_only_so_often_and_the_last_stays(gate, archive):
+    path = "/ingest/artifacts/rollout.jsonl"
+    for number in range(ingest.MAX_UPLOADS):
+        assert (await gate.put(path, content=b"%d" % number)).status_code == 200
+    answer = await gate.put(path, content=b"one more")
+    # A status that the gate takes for its last word on this artifact, and goes on with the others.
+    assert answer.status_code in DECLINED_STATUSES
+    assert "20 times" in answer.json()["error"]
+    assert archive.artifact(RUN, "rollout.jsonl").read_bytes() == b"19"
+    assert (await gate.put("/ingest/artifacts/output.json", content=b"{}")).status_code == 200
+    gate.headers["Authorization"] = "Bearer two"
+    assert (await gate.put(path, content=b"x")).status_code == 409, "the run's, not the attempt's"
+
+
+@pytest.fixture
+def full(archive, monkeypatch):
+    """The archive's volume has no room but the registry's."""
+    monkeypatch.setattr(archive, "_measure", lambda _: Volume(1024**3, 0))
+
+
+async def test_a_full_volume_is_told_in_a_way_that_the_gate_comes_again(
+    gate, archive, full, tmp_path, caplog
+):
+    for _ in range(3):
+        code, answer = await post(gate, 0, b"one\n")
+        assert code == 507
+        assert code not in DECLINED_STATUSES
+        assert "codexrun cleanup" in answer["error"]
+    for _ in range(ingest.MAX_UPLOADS + 1):  # what was not stored does not count
+        assert (await gate.put("/ingest/artifacts/output.json", content=b"{}")).status_code == 507
+    assert archive.list_artifacts(RUN) == []
+    assert list((tmp_path / "archive/partial").iterdir()) == []
+    assert [each.getMessage() for each in caplog.records].count("archive.full") == 1
+    assert (await gate.post("/ingest/usage", json={"requests": 1})).status_code == 200
+    assert await post(gate, 0, b"", end="cut") == (200, {"size": 0, "ended": True})
+
+
+async def test_no_step_of_an_upload_waits_for_the_disk_in_the_event_loop(gate, monkeypatch):
+    here = threading.get_ident()
+    threads = {}
+
+    def noted(name, step):
+        def call(*arguments):
+            threads[name] = threading.get_ident()
+            return step(*arguments)
+
+        return call
+
+    for name in ("__init__", "write", "commit", "close"):
+        monkeypatch.setattr(WholeFile, name, noted(name, getattr(WholeFile, name)))
+    assert (await gate.put("/ingest/artifacts/output.json", content=b"{}")).status_code == 200
+    assert sorted(threads) == ["__init__", "close", "commit", "write"]
+    assert here not in threads.values()

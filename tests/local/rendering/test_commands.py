@@ -23,6 +23,8 @@ LEFT_OUT = {
         "retry",
         "cleanup",
         "cleanup_runs",
+        "export",
+        "import",
         "login",
         "completion",
         "help",

@@ -24,7 +24,8 @@ from programs import environment, free_port
 
 from codexrun_api import __main__ as api
 from codexrun_api.archive.archive import Archive
-from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
+from codexrun_api.logs.gate_identity import GateIdentity
+from codexrun_api.logs.token_claims import NotAGate
 from codexrun_api.settings import settings_from
 
 PATIENCE_SECONDS = 60
@@ -53,6 +54,7 @@ class ApiProcess:
         self.port = free_port()
         self.ingest_port = free_port()
         self._registry_url = registry_url
+        self.probe_port = free_port()
         self._runs = folder / "runs.json"
         self._runs.write_text(json.dumps(runs))
         self.start()
@@ -66,6 +68,7 @@ class ApiProcess:
             "CODEXRUN_PORT": str(self.port),
             "CODEXRUN_INGEST_PORT": str(self.ingest_port),
             "CODEXRUN_REGISTRY_URL": self._registry_url,
+            "CODEXRUN_PROBE_PORT": str(self.probe_port),
         }
         command = [sys.executable, __file__, str(self._runs)]
         with (self.folder / "api.log").open("ab") as log:
@@ -104,7 +107,7 @@ class _Gates:
     def __init__(self, _kube: FakeCluster) -> None:
         pass
 
-    async def __call__(self, token: str) -> GateIdentity:
+    async def __call__(self, token: str, _peer: str) -> GateIdentity:
         try:
             uuid.UUID(token)
         except ValueError:

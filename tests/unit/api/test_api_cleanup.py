@@ -96,7 +96,7 @@ async def test_a_dry_run_counts_the_same_and_removes_nothing(kept: Kept) -> None
 @pytest.mark.parametrize("status", ["pending", "queued", "starting", "running", "stopping"])
 async def test_a_run_that_has_not_ended_stays_however_old_it_is(kept: Kept, status: str) -> None:
     live = await kept.run(1, status, finished_at=None)
-    assert (await kept.clean_up(older_than="2100-01-01T00:00:00Z"))["removed"] == 0
+    assert (await kept.clean_up(older_than="2100-01-01T00:00:00Z", force=True))["removed"] == 0
     assert await kept.left(live) == (True, True)
 
 
@@ -170,3 +170,34 @@ async def test_a_wrong_age_is_refused_and_removes_nothing(kept: Kept, wrong: obj
     answer = await kept.http.post("/cleanup", json={"older_than": wrong})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert await kept.left(old) == (True, True)
+
+
+@pytest.mark.parametrize("short", ["0s", "59m", "3599s", "2100-01-01T00:00:00Z"])
+async def test_less_than_an_hour_is_refused_unless_it_is_forced(kept: Kept, short: str) -> None:
+    old = await kept.run(1)
+    answer = await kept.http.post("/cleanup", json={"older_than": short})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/older_than"
+    assert "set force" in answer.json()["detail"]
+    assert await kept.left(old) == (True, True)
+    assert (await kept.clean_up(older_than=short, dry_run=True))["removed"] == 1
+    assert (await kept.clean_up(older_than=short, force=True))["removed"] == 1
+
+
+async def test_an_hour_is_long_enough(kept: Kept) -> None:
+    now = datetime.now(UTC)
+    await kept.run(1)
+    young = await kept.run(2, finished_at=now - timedelta(minutes=50))
+    assert (await kept.clean_up(older_than="61m"))["removed"] == 1
+    assert await kept.left(young) == (True, True)
+
+
+async def test_the_log_says_who_removed_how_much(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    await kept.run(1)
+    with caplog.at_level("INFO"):
+        await kept.clean_up()
+    (line,) = [each for each in caplog.records if each.getMessage() == "runs.removed"]
+    about = line.__dict__["fields"]
+    assert (about["user"], about["runs"], about["folders"]) == ("shared", 1, 1)

@@ -279,7 +279,7 @@ async def test_cleanup_removes_what_ended_long_ago_and_nothing_live(stand: Stand
     for run in (old, live):
         stand.services.archive.append_attempt(run["run_id"], 1, 0, b"a line\n")
     for dry_run in (True, False):
-        wish = {"older_than": "2100-01-01T00:00:00Z", "dry_run": dry_run}
+        wish = {"older_than": "2100-01-01T00:00:00Z", "dry_run": dry_run, "force": True}
         answer = await stand.http.post("/cleanup", json=wish)
         assert (answer.status_code, answer.json()["removed"]) == (200, 1)
     holds = stand.services.archive.holds

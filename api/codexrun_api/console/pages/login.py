@@ -1,6 +1,8 @@
 """/console/login, /logout and /theme."""
 
+import asyncio
 import logging
+import math
 import time
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from codexrun_api.console import sessions
 from codexrun_api.console.access import refuse_expired_form, refuse_foreign_form, visitor_of
 from codexrun_api.console.templating import THEME, Page, page, see_other
 from codexrun_api.http.auth import token_digest
+from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 
@@ -38,15 +41,23 @@ async def login(request: Request, services: CurrentServices) -> Response:
     """The control token for a session. A form of another site is refused: it would log somebody in
     as somebody else."""
     refuse_foreign_form(request)
+    client = request.client.host if request.client else ""
+    # Asked before the token is looked at: the answer must not tell which guess was right.
+    if wait := services.logins.wait(client, time.monotonic()):
+        raise Problem(
+            429,
+            "too-many-logins",
+            f"too many tokens that are not known came from your address; try again in"
+            f" {math.ceil(wait)} s",
+            retry_after=math.ceil(wait),
+        )
     form = await request.form()
     token = str(form.get("token", "")).strip()
     back = _console_url(str(form.get("back", "")))
     user = services.tokens.user(token)
     if user is None:
-        log.warning(
-            "console.login_refused",
-            extra=fields(client=request.client.host if request.client else None),
-        )
+        services.logins.fail(client, time.monotonic())
+        log.warning("console.login_refused", extra=fields(client=client))
         return page(request, "login.html", 401, back=back, wrong=True)
     answer = see_other(back)
     answer.set_cookie(
@@ -60,7 +71,7 @@ async def login(request: Request, services: CurrentServices) -> Response:
     )
     log.info(
         "console.logged_in",
-        extra=fields(user=user, client=request.client.host if request.client else None),
+        extra=fields(user=user, client=client),
     )
     return answer
 
@@ -71,6 +82,9 @@ async def logout(request: Request, services: CurrentServices) -> Response:
     visitor = visitor_of(request)
     if visitor:
         await refuse_expired_form(request, visitor)
+    if visitor and visitor.session:
+        await asyncio.to_thread(services.ended_sessions.add, visitor.session, time.time())
+        log.info("console.logged_out", extra=fields(user=visitor.user))
     answer = see_other("/console/login")
     answer.delete_cookie(
         sessions.COOKIE,

@@ -1,0 +1,126 @@
+"""`codexrun export` and `codexrun import`: the registry as a file, and back, also into the other
+kind of database. They work on the database itself, beside an api or without one."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from codexrun_cli import output
+from codexrun_cli.errors import CommandError, Unreachable, say
+from codexrun_cli.exit_codes import Code
+
+if TYPE_CHECKING:
+    from codexrun_core.registry.export_format import Entry, Reader
+
+RUNS_PER_TRANSACTION = 100
+
+
+def export_runs() -> None:
+    """Print every run of the registry as JSON lines.
+
+    For a backup, or for `codexrun import` into another database. It reads the
+    database itself, so it runs where that is:
+
+    \b
+      kubectl exec -n codexrun deploy/codexrun-api -- \\
+        python3 -m codexrun_cli export > runs.jsonl
+
+    CODEXRUN_REGISTRY_URL names another one. Logs and artifacts are files
+    beside it, in the folder `archive` of the volume.
+    """
+    with _problems():
+        runs = asyncio.run(_export())
+    say(f"{runs} runs exported")
+
+
+def import_runs() -> None:
+    """Read the file of `codexrun export` from stdin into the registry.
+
+    What is there stays as it is, and an import that was broken off goes on when
+    it is repeated. An api may be at work on the database meanwhile:
+
+    \b
+      kubectl exec -i -n codexrun deploy/codexrun-api -- \\
+        python3 -m codexrun_cli import < runs.jsonl
+    """
+    from codexrun_core.registry.export_format import Reader
+
+    reader = Reader()
+    with _problems():
+        inserted = asyncio.run(_import(reader))
+    present = reader.runs - inserted
+    say(f"{inserted} runs imported; {present} were there already, and stay as they are")
+    if not reader.ended:
+        raise CommandError(
+            Code.FAILED,
+            f"the file was broken off after {reader.runs} runs: its last line is missing",
+            hint="export again, and import that file: what is there stays",
+        )
+
+
+async def _export() -> int:
+    from codexrun_core.registry import Registry, schema
+    from codexrun_core.registry.export_format import end_line, entry_line, head_line
+    from codexrun_core.registry.transfer import registry_url
+
+    runs = 0
+    async with await Registry.open(registry_url(os.environ)) as registry:
+        await registry.check()
+        output.write_bytes(head_line(schema.head()))
+        async for entry in registry.entries():
+            output.write_bytes(entry_line(entry))
+            runs += 1
+        output.write_bytes(end_line(runs))
+    return runs
+
+
+async def _import(reader: "Reader") -> int:
+    from codexrun_core.registry import Registry
+    from codexrun_core.registry.transfer import registry_url
+
+    inserted = 0
+    async with await Registry.open(registry_url(os.environ)) as registry:
+        await registry.migrate()
+        batch: list[Entry] = []
+        for line in _lines():
+            entry = reader.read(line)
+            if entry is not None:
+                batch.append(entry)
+            if len(batch) == RUNS_PER_TRANSACTION:
+                inserted += await registry.insert(batch)
+                batch = []
+        inserted += await registry.insert(batch)
+    return inserted
+
+
+def _lines() -> Iterator[bytes]:
+    from codexrun_core.registry.export_format import MAX_LINE_BYTES
+
+    while line := sys.stdin.buffer.readline(MAX_LINE_BYTES):
+        yield line
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Put what is wrong with file or database into words."""
+    from codexrun_core.errors import Unavailable
+    from codexrun_core.registry import SchemaError
+    from codexrun_core.registry.export_format import BadExport
+
+    try:
+        yield
+    except BadExport as error:
+        raise CommandError(
+            Code.FAILED, str(error), hint="runs of the lines before may be imported already"
+        ) from None
+    except SchemaError as error:
+        raise CommandError(Code.FAILED, str(error)) from None
+    except Unavailable as error:
+        raise Unreachable(
+            str(error), hint="CODEXRUN_REGISTRY_URL or CODEXRUN_DATA says where the registry is"
+        ) from None
+    except ValueError as error:  # the URL; the message holds no password
+        raise CommandError(Code.USAGE, f"CODEXRUN_REGISTRY_URL: {error}") from None
