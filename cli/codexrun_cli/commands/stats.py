@@ -13,6 +13,7 @@ from codexrun_cli.errors import say
 from codexrun_cli.output.table import Column
 from codexrun_cli.transports import Json, RunFilter, Transport
 from codexrun_cli.transports.schemas import Run, Stats
+from codexrun_core.prices.money import money
 
 GROUPINGS = ("job-type", "model", "user", "day", "status")
 MAX_RUNS = 1_000_000
@@ -52,7 +53,7 @@ def stats(
         rate = total.get("success_rate")
         say(
             f"{total['runs']} runs, {total['cost_tokens']} tokens,"
-            f" {_money(total['cost_micro_usd'])} at list prices"
+            f" {money(total['cost_micro_usd'] or 0)} at list prices"
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
     else:
@@ -120,10 +121,6 @@ def _csv(groups: list[Json], *, headers: bool) -> str:
     return text.getvalue()
 
 
-def _money(micro: int | None) -> str:
-    return f"${(micro or 0) / 1e6:.2f}"
-
-
 def _kind(by: str) -> output.Kind[Json]:
     return output.Kind[Json](
         schema="codexrun.stats-row/v1",
@@ -140,6 +137,6 @@ def _kind(by: str) -> output.Kind[Json]:
                 right=True,
             ),
             Column("TOKENS", lambda row: str(row["cost_tokens"]), right=True),
-            Column("COST", lambda row: _money(row["cost_micro_usd"]), right=True),
+            Column("COST", lambda row: money(row["cost_micro_usd"] or 0), right=True),
         ],
     )

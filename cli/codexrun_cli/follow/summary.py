@@ -11,6 +11,7 @@ from codexrun_cli.output.usage import cost, tokens
 from codexrun_cli.terminal import Terminal, is_tty
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.times import short_duration
 
 MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is whole
 
@@ -20,7 +21,7 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
     lasted = durations.lasted(dict(run), datetime.now(UTC))
     parts = [
         f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
-        f"after {durations.short(lasted)}" if lasted is not None else "",
+        f"after {short_duration(lasted)}" if lasted is not None else "",
         f"{tokens(run)} tokens" if tokens(run) else "",
         cost(run),
     ]

@@ -11,6 +11,7 @@ from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Details, KubeEvent
 from codexrun_cli.transports.schemas import Condition, Transition
+from codexrun_core.times import short_duration
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ def timed(transitions: Sequence[Transition]) -> list[TimedTransition]:
         when = durations.parsed(move["at"])
         if first and when:
             passed = max(passed, (when - first).total_seconds())
-        moves.append({**move, "after": durations.short(passed)})
+        moves.append({**move, "after": short_duration(passed)})
     return moves
 
 

@@ -11,6 +11,7 @@ from codexrun_cli.output.usage import budget, cost, tokens
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Details
 from codexrun_cli.transports.schemas import Run, Usage
+from codexrun_core.times import short_duration
 
 COLOURS = {
     "succeeded": "green",
@@ -76,7 +77,7 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
 
 def _duration(run: Run, now: datetime) -> str:
     lasted = durations.lasted(dict(run), now)
-    return "" if lasted is None else durations.short(lasted)
+    return "" if lasted is None else short_duration(lasted)
 
 
 def queue(run: Run) -> str:
@@ -86,7 +87,7 @@ def queue(run: Run) -> str:
         return ""
     eta = position.get("eta_seconds")
     return f"position {position['position']}" + (
-        "" if eta is None else f", about {durations.short(eta)}"
+        "" if eta is None else f", about {short_duration(eta)}"
     )
 
 

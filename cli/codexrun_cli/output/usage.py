@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.prices.money import cents, money
 
 
 def cost(run: Run) -> str:
@@ -10,7 +11,7 @@ def cost(run: Run) -> str:
     micro = run["usage"].get("cost_micro_usd") if "usage" in run else None
     if micro is None:
         return ""
-    return f"${micro / 1e6:.4f}" if micro < 1_000_000 else f"${micro / 1e6:.2f}"
+    return money(micro)
 
 
 def tokens(run: Run) -> str:
@@ -26,9 +27,9 @@ def budget(run: Run, limits: Mapping[str, int]) -> str:
     parts = []
     if max_tokens := limits.get("max_tokens"):
         parts.append(f"{_percent(usage.get('total_tokens'), max_tokens)} of {max_tokens} tokens")
-    if cents := limits.get("max_cost_cents"):
-        share = _percent(usage.get("cost_micro_usd"), cents * 10_000)
-        parts.append(f"{share} of {dollars(cents)}")
+    if max_cents := limits.get("max_cost_cents"):
+        share = _percent(usage.get("cost_micro_usd"), max_cents * 10_000)
+        parts.append(f"{share} of {cents(max_cents)}")
     return ", ".join(parts)
 
 
@@ -44,14 +45,10 @@ def tokens_used(run: Run, limits: Mapping[str, int]) -> str:
 def money_used(run: Run, limits: Mapping[str, int]) -> str:
     """Return `$0.12/$0.50 (24%)`; without a limit the sum alone, nothing where no price is
     known."""
-    if cents := limits.get("max_cost_cents"):
-        share = _percent(run.get("usage", {}).get("cost_micro_usd"), cents * 10_000)
-        return f"{cost(run) or '$0'}/{dollars(cents)} ({share})"
+    if max_cents := limits.get("max_cost_cents"):
+        share = _percent(run.get("usage", {}).get("cost_micro_usd"), max_cents * 10_000)
+        return f"{cost(run) or money(0)}/{cents(max_cents)} ({share})"
     return cost(run)
-
-
-def dollars(cents: int) -> str:
-    return f"${cents / 100:.2f}"
 
 
 def _percent(used: int | None, limit: int) -> str:

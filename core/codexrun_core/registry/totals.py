@@ -14,6 +14,7 @@ from codexrun_core.registry.queries import LIST_INDEX, NEWEST_FIRST, conditions,
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.queue_position import usual_of
 
 MAX_DURATIONS = 1000  # of the last runs, for median and percentile
 USUAL_RUNS = 50  # good runs that say how long the next one will take
@@ -94,10 +95,9 @@ class Totals(Database):
     """Sums over `runs`."""
 
     async def usual(self, job_type: str) -> timedelta | None:
-        """Return the median duration of the job type's last good runs; None where there is none to
-        learn from."""
-        durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
-        return timedelta(seconds=statistics.median(durations)) if durations else None
+        """Return the median duration of the job type's last good runs; None where there are too few
+        to learn from."""
+        return usual_of(await self._durations([runs.c.job_type == job_type], USUAL_RUNS))
 
     async def stats(self, run_filter: Filter) -> Stats:
         """Return what the runs of the filter came to."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_core.pod_contract import RUNNER, ReportKey
+from codexrun_core.prices.money import money
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
@@ -73,7 +74,7 @@ def usage_of(pod: Pod) -> Usage | None:
                 price_table[:64] if isinstance(price_table, str) and micro is not None else None
             ),
             "costCents": None if micro is None else -(-micro // 10_000),
-            "cost": None if micro is None else dollars(micro),
+            "cost": None if micro is None else money(micro),
         }
     )
 
@@ -82,12 +83,6 @@ def without_price(pod: Pod) -> str | None:
     """Return what the run used that has no price, where that is not its model."""
     unpriced = pod.gate.report.get(ReportKey.UNPRICED)
     return _text(unpriced) if isinstance(unpriced, str) and unpriced else None
-
-
-def dollars(micro_usd: int) -> str:
-    """Format micro-dollars for people: four decimals, rounded up, so that something never reads as
-    nothing."""
-    return f"${-(-micro_usd // 100) / 10_000:.4f}"
 
 
 def _is_count(value: Any) -> bool:

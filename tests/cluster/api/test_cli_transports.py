@@ -224,10 +224,8 @@ def test_the_log_is_what_the_pod_printed(ways: list[Cli], lab: Lab, done: str) -
         assert way("logs", done, "--raw") == printed
 
 
-def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
+def test_queue_place(ways: list[Cli], lab: Lab) -> None:
     job_type = lab.job_type(concurrencyLimit=1)
-    first = start(ways[0], job_type, "message", "--wait", "-o", "name")  # something to learn from
-    assert first
     names = [start(way, job_type, "sleep-100") for way in (*ways, ways[0])]
     # From now on the places stand.
     ways[0]("wait", names[0], "--for", "phase=Running", "--timeout", "2m")
@@ -237,8 +235,8 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     ]
     # Which of the two is next is the uid's business where both were made within one second.
     assert sorted(place["position"] for place in places[0][1:]) == [1, 2]
-    for here, there in zip(places[0][1:], places[1][1:], strict=True):
-        assert abs(here["eta_seconds"] - there["eta_seconds"]) <= 5
+    # Nothing to learn from yet, which both say.
+    assert all(place.get("eta_seconds") is None for way in places for place in way)
     ways[1]("cancel", *names, "--yes")
 
 

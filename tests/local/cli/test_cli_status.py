@@ -208,7 +208,7 @@ def test_the_moving_line_has_both_budgets() -> None:
     fresh = {"status": "starting"}
     assert (
         status_line(fresh, Reader(), NOON, limits=limits, usual=None, since=0)
-        == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
+        == "starting  0/1000 tokens (0%)  $0.00/$0.50 (0%)"
     )
     assert status_line(fresh, Reader(), NOON, limits={}, usual=None, since=0) == "starting"
     stopping = {**run, "status": "stopping"}

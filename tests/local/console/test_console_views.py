@@ -66,9 +66,9 @@ SENTENCES = [
     (
         row("running", started_at=at(-134)),
         {"usual": timedelta(seconds=200), "doing": "pytest -x"},
-        "Running for 2:14, now pytest -x. Usually done after 3:20.",
+        "Running for 2m14s, now pytest -x. Usually done after 3m20s.",
     ),
-    (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3:27."),
+    (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3m27s."),
     (
         row(
             "failed",
@@ -78,7 +78,7 @@ SENTENCES = [
             error="its node is gone",
         ),
         {},
-        "Failed after 1:02 (node lost): its node is gone.",
+        "Failed after 1m2s (node lost): its node is gone.",
     ),
     (
         row("rejected", error="spec.inputs: 'name' is missing"),
@@ -499,21 +499,21 @@ def test_markdown_has_no_images_no_html_and_no_other_links() -> None:
 
 def test_amounts_as_people_write_them() -> None:
     assert [formats.duration(s) for s in (0, 59, 134, 3723, 100_000, None)] == [
-        "0 s",
-        "59 s",
-        "2:14",
-        "1:02:03",
-        "1 d 3 h",
+        "0s",
+        "59s",
+        "2m14s",
+        "1h2m",
+        "1d3h",
         "–",
     ]
     assert [formats.money(m) for m in (0, 310_000, 4_200, 1, None)] == [
-        "$ 0.00",
-        "$ 0.31",
-        "$ 0.0042",
-        "< $ 0.0001",
+        "$0.00",
+        "$0.3100",
+        "$0.0042",
+        "$0.0001",
         "–",
     ]
-    assert [formats.percent(p) for p in (0.999, 1, None)] == ["99 %", "100 %", "–"]
+    assert [formats.percent(p) for p in (0.999, 1, None)] == ["99%", "100%", "–"]
 
 
 def test_a_session_is_signed_ends_and_dies_with_its_token() -> None:

@@ -216,11 +216,14 @@ def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
-    text = f"Running for {duration(run_seconds(record, now))}"
+    seconds = run_seconds(record, now)
+    text = f"Running for {duration(seconds)}"
     if doing:
         text += f", now {doing}"
     if usual is None:
         return f"{text}."
+    if seconds is not None and seconds > usual.total_seconds():
+        return f"{text}. Longer than usual ({duration(usual.total_seconds())})."
     return f"{text}. Usually done after {duration(usual.total_seconds())}."
 
 
