@@ -59,8 +59,10 @@ def _conditions(now: datetime) -> list[Column[Condition]]:
 
 
 def _tone(condition: Condition) -> str | None:
-    """Return the colour of a status. Cancelled is the one that nobody hopes for."""
-    return None if condition["type"] == "Cancelled" else TONES.get(condition["status"])
+    """Return the colour of a status; of Cancelled and Finished neither value is good or bad."""
+    return (
+        None if condition["type"] in ("Cancelled", "Finished") else TONES.get(condition["status"])
+    )
 
 
 def _transitions(details: Details) -> list[Column[TimedTransition]]:

@@ -1,5 +1,5 @@
 """Publish a transition, after the status write that made it: log line, metrics, and Kubernetes
-Events for warnings and ends that people must see."""
+Events for warnings and for every end."""
 
 import logging
 import uuid
@@ -38,15 +38,15 @@ def _was_written(run: CodexRun) -> bool:
 
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
-    """Build the Event of this transition; its name makes a repetition the same Event. A success has
-    none."""
+    """Build the Event of this transition; its name makes a repetition the same Event. None for a
+    transition that is neither an end nor a warning."""
     unhealthy = status.phase is Phase.STARTING and status.reason not in (
         reasons.STARTING,
         reasons.CLONING,
     )
     if status.phase in (Phase.FAILED, Phase.REJECTED) or unhealthy:
         kind = "Warning"
-    elif status.phase is Phase.CANCELLED:
+    elif status.phase in (Phase.SUCCEEDED, Phase.CANCELLED):
         kind = "Normal"
     else:
         return None
