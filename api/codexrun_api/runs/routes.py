@@ -165,7 +165,10 @@ async def list_runs(
             detail,
             errors=[FieldError(parameter="page_token", detail=detail)],
         ) from error
-    views = [responses.of_record(record, services.settings.external_url) for record in page.runs]
+    views = [
+        responses.of_record(record, services.settings.external_url, title=services.title(record))
+        for record in page.runs
+    ]
     return json_response(RunList(runs=views, next_page_token=page.next_token))
 
 

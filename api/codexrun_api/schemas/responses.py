@@ -98,6 +98,15 @@ class RunView(BaseModel):
     model: str | None = None
     effort: str | None = None
     params: dict[str, Any] = {}
+    title: Annotated[
+        str | None,
+        Field(
+            description=(
+                "What the run is about: its job type's titleTemplate filled in, or its main input."
+                " Not part of a stream's events."
+            )
+        ),
+    ] = None
     labels: Annotated[dict[str, str], Field(description="The object's metadata.labels.")] = {}
     priority: int = 0
     result: Annotated[str | None, Field(description="The final message, cut at 2 KiB.")] = None
@@ -140,7 +149,14 @@ class BulkAnswer(BaseModel):
     results: list[BulkItem]
 
 
-def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None = None) -> RunView:
+def of_record(
+    record: RunRecord,
+    external_url: str = "",
+    queue: QueueView | None = None,
+    *,
+    title: str | None = None,
+) -> RunView:
+    """Return a run as callers see it. title: where its job type was looked at."""
     own = f"{external_url}/runs/{record.run_id}"
     failure = None
     if record.failure_class:
@@ -165,7 +181,14 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
     actions = {name: f"{own}/{name}" for name in ("cancel", "retry", "logs", "artifacts")}
     links = LinksView(self=own, **actions)
     return RunView(
-        **{**columns, "failure": failure, "usage": usage, "links": links, "queue": queue}
+        **{
+            **columns,
+            "failure": failure,
+            "usage": usage,
+            "links": links,
+            "queue": queue,
+            "title": title,
+        }
     )
 
 

@@ -53,6 +53,7 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
             Column("NAME", lambda run: run["name"]),
             Column("STATUS", lambda run: run["status"], colour),
             Column("JOB-TYPE", lambda run: run["job_type"], flexible=True),
+            Column("ABOUT", lambda run: run.get("title") or "", flexible=True),
             Column(
                 "AGE",
                 lambda run: durations.age(run.get("created_at"), now),
@@ -115,6 +116,7 @@ def describe(
         ("Name", run["name"]),
         ("Status", state(run)),
         ("Job type", run["job_type"]),
+        ("About", run.get("title") or ""),
         (
             "Prompt",
             prompt(run) + (f" (sha256 {sha256[:12]})" if sha256 else ""),

@@ -59,6 +59,7 @@ class Run(TypedDict):
     model: NotRequired[str | None]
     effort: NotRequired[str | None]
     params: NotRequired[dict[str, Any]]
+    title: NotRequired[str | None]
     labels: NotRequired[dict[str, str]]
     priority: NotRequired[int]
     result: NotRequired[str | None]

@@ -24,6 +24,14 @@ from codexrun_core.resources.limits import Limits
 SecretName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 ]
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 
 
@@ -324,6 +332,17 @@ class JobTypeSpec(Part):
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
+    title_template: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=256,
+            description=(
+                "What lists say a run is about, with placeholders of inputs, such as Review {{ref}}."
+                " If absent, the first input that is text or a number."
+            ),
+        ),
+    ] = None
     output_schema: Annotated[
         AnyJson | None,
         Field(
@@ -458,6 +477,27 @@ class JobTypeSpec(Part):
         ),
     ] = None
     resources: Resources | None = None
+    propagate_labels: Annotated[
+        list[LabelKey] | None,
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "set",
+                "x-kubernetes-validations": [
+                    cel(
+                        "self.all(key, !key.startsWith('codexrun.dev/') &&"
+                        " !key.startsWith('app.kubernetes.io/'))",
+                        "spec.propagateLabels may not name keys with the prefixes codexrun.dev/ and"
+                        " app.kubernetes.io/, which codexrun sets; take them out",
+                    )
+                ],
+            },
+            description=(
+                "Keys of the run's labels that its Job and pod get too, such as team: for cost"
+                " allocation and network policies. A label of podTemplate wins over it."
+            ),
+        ),
+    ] = None
     runtime_class_name: Annotated[
         str | None,
         Field(

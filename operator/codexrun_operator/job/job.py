@@ -35,6 +35,12 @@ def labels(run: CodexRun, attempt: int) -> dict[str, str]:
     }
 
 
+def propagated_labels(run: CodexRun, job_type: CodexJobType) -> dict[str, str]:
+    """Return the run's own labels that its job type names."""
+    keys = job_type.spec.propagate_labels or []
+    return {key: run.metadata.labels[key] for key in keys if key in run.metadata.labels}
+
+
 def build_job(
     run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
 ) -> dict[str, Any]:
@@ -49,7 +55,7 @@ def build_job(
         "metadata": {
             "name": job_name(run.metadata.name, run.metadata.uid, attempt),
             "namespace": run.metadata.namespace,
-            "labels": labels(run, attempt),
+            "labels": {**propagated_labels(run, job_type), **labels(run, attempt)},
             "annotations": {
                 ADMITTED_WITH: json.dumps(
                     {
@@ -113,7 +119,11 @@ def build_job(
 def _pod_metadata(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, Any]:
     template = job_type.spec.pod_template
     return {
-        "labels": {**((template and template.labels) or {}), **labels(run, attempt)},
+        "labels": {
+            **propagated_labels(run, job_type),
+            **((template and template.labels) or {}),
+            **labels(run, attempt),
+        },
         "annotations": {
             **((template and template.annotations) or {}),
             **agent.annotations(job_type),

@@ -6,6 +6,7 @@ from datetime import datetime
 from codexrun_api.console.view import status_text
 from codexrun_api.console.view.status_text import State, state_of
 from codexrun_api.schemas.responses import QueueView
+from codexrun_core.prompts.title import title_of
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
 from codexrun_core.resources.limits import Limits
@@ -19,6 +20,7 @@ ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl"
 class Row:
     run: RunRecord
     state: State
+    title: str  # what it is about
     message: str
     seconds: float | None
     token_limit: int | None
@@ -49,6 +51,7 @@ def row(
     return Row(
         run=record,
         state=state_of(record.status),
+        title=title_of(job_type.spec.title_template if job_type else None, record.params),
         message=status_text.short(record, now, run=run, position=position, busy=busy, limit=limit),
         seconds=status_text.run_seconds(record, now),
         token_limit=limits_of(record, job_type).max_tokens,

@@ -1,6 +1,7 @@
 """The runs straight from the cluster: objects that this program makes and reads itself, logs of
 live pods."""
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ class Cluster:
         self.loop = loop
         self._everywhere = everywhere
         self._starter = Starter(kube)
+        self._title_templates: dict[str, str | None] = {}  # by job type, once looked at
 
     def start(self, request: Json, key: str | None) -> Run:
         async def begin() -> Run:
@@ -151,6 +153,7 @@ class Cluster:
         order = parse_sort(sort) if sort else NEWEST
 
         async def get() -> list[Json]:
+            await self._read_title_templates()
             return [raw async for raw in self._all(_selectors(run_filter))]
 
         def read(raw: Json) -> tuple[RunRecord, Json] | None:
@@ -159,7 +162,9 @@ class Cluster:
         pairs = list(filter(None, views.readable("codexruns", self.loop.call(get()), read)))
         raws = {record.run_id: raw for record, raw in pairs}
         records = sort_runs([record for record, _ in pairs], order)[:limit]
-        yield from (views.run_json(raws[record.run_id]) for record in records)
+        for record in records:
+            template = self._title_templates.get(record.job_type)
+            yield views.run_json(raws[record.run_id], title_template=template)
 
     def log(self, run: Run, log_range: LogRange) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
@@ -282,9 +287,12 @@ class Cluster:
 
     async def _run_with_queue(self, raw: Json) -> Run:
         """Return the run, with its position while it waits."""
-        if views.status_of(raw) != "queued":
-            return views.run_json(raw)
         job_type = raw["spec"]["jobType"]
+        if job_type not in self._title_templates:
+            await self._read_title_templates()
+        template = self._title_templates.setdefault(job_type, None)
+        if views.status_of(raw) != "queued":
+            return views.run_json(raw, title_template=template)
         peers = [
             peer
             async for peer in self._all({"fieldSelector": f"spec.jobType={job_type}"})
@@ -295,7 +303,16 @@ class Cluster:
             limit = 0 if spec.get("suspended") else int(spec.get("concurrencyLimit", 1))
         except NotFound:
             limit = 0
-        return views.run_json(raw, views.queue_position(raw, peers, limit, datetime.now(UTC)))
+        position = views.queue_position(raw, peers, limit, datetime.now(UTC))
+        return views.run_json(raw, position, title_template=template)
+
+    async def _read_title_templates(self) -> None:
+        """Look at what job types say of titles; without the right to, runs go by their inputs."""
+        with contextlib.suppress(Refused):
+            async for page in self.kube.pages(self.kube.job_types):
+                for raw in page["items"]:
+                    template = raw["spec"].get("titleTemplate")
+                    self._title_templates[raw["metadata"]["name"]] = template
 
 
 def _selectors(run_filter: RunFilter) -> dict[str, str]:

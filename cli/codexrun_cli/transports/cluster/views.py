@@ -9,6 +9,7 @@ from codexrun_cli.errors import say
 from codexrun_cli.transports import RunFilter
 from codexrun_cli.transports.schemas import JobType, Prompt, PromptVersion, Queue, Run
 from codexrun_core.prompts.stored import StoredPrompt
+from codexrun_core.prompts.title import title_of
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import SLOT_STATUSES, Phase
 from codexrun_core.runs import queue_position as queueing
@@ -72,8 +73,9 @@ def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> li
     return values
 
 
-def run_json(raw: Json, queue: Queue | None = None) -> Run:
-    """Return a CodexRun as the api would; what is not known is absent."""
+def run_json(raw: Json, queue: Queue | None = None, *, title_template: str | None = None) -> Run:
+    """Return a CodexRun as the api would; what is not known is absent. title_template: of its job
+    type."""
     run_record = record(raw)
     run = _without_none({key: _plain(getattr(run_record, key)) for key in _RUN_FIELDS})
     if run_record.failure_class:
@@ -98,6 +100,8 @@ def run_json(raw: Json, queue: Queue | None = None) -> Run:
             "complete": run_record.usage_complete,
         }
     )
+    if title := title_of(title_template, run_record.params):
+        run["title"] = title
     if queue:
         run["queue"] = queue
     return cast(Run, run)
