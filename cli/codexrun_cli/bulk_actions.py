@@ -1,5 +1,6 @@
 """One action on one run, several by name, or all that match a filter; and what came of each."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -85,6 +86,24 @@ def act_on(
     return {**result, "status": after["status"]}, after
 
 
+def _in_words(result: Json) -> str:
+    """Return what came of one run; a run that was asked to stop has not stopped yet."""
+    outcome, status = result["outcome"], result["status"]
+    if outcome == "cancelled":
+        return outcome if status == "cancelled" else f"cancellation requested ({status})"
+    if outcome == "retried":
+        new = f", new run {result['new_name']}" if result.get("new_name") else ""
+        return f"retried{new} ({status})"
+    return f"{outcome} ({status})"
+
+
+def _total(results: list[Json]) -> str:
+    """Return how many runs had each outcome: `3 runs: 2 asked to stop, 1 failed`."""
+    words = {"cancelled": "asked to stop"}
+    counts = Counter(words.get(result["outcome"], result["outcome"]) for result in results)
+    return f"{len(results)} runs: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
 def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: str) -> None:
     """Print what came of each run, and end with an exit code that says whether any failed."""
     failed = [result for result in results if result["outcome"] == "failed"]
@@ -92,8 +111,7 @@ def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: st
     if fmt.name == "table":
         for result in results:
             if result["outcome"] != "failed":
-                new = f", new run {result['new_name']}" if result.get("new_name") else ""
-                output.write(f"{result['name']} {result['outcome']}{new} ({result['status']})\n")
+                output.write(f"{result['name']} {_in_words(result)}\n")
     else:
         output.emit(results, RESULTS, fmt, context.out(ctx))
     for result in failed:
@@ -101,6 +119,8 @@ def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: st
     for hint in sorted(filter(None, hints)):
         say(f"  hint: {hint}")
     if not results:
-        say(f"nothing to {verb}")
+        say(f"no run to {verb}")
+    elif len(results) > 1:
+        say(_total(results))
     if failed:
         raise typer.Exit(failed[0]["code"] if len(results) == 1 else Code.FAILED)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
 from codexrun_api.runs.routes import IdempotencyKey, OriginHeader, WaitSeconds
-from codexrun_api.runs.start import respond, wait_until_terminal
+from codexrun_api.runs.start import respond, status_after_wait, wait_until_terminal
 from codexrun_api.schemas import query_params, requests, responses
 from codexrun_api.schemas.problems import (
     Problem,
@@ -124,9 +124,10 @@ async def retry_many(
     operation_id="cancelRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
 )
-async def cancel_run(
+async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
+    response: Response,
     services: CurrentServices,
     user: Caller,
     run_id: query_params.RunId,
@@ -136,7 +137,10 @@ async def cancel_run(
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
     record = await actions.cancel(services, run_id, user, body.reason if body else None)
-    return services.view(await wait_until_terminal(services, record, wait) if wait else record)
+    if wait:
+        record = await wait_until_terminal(services, record, wait)
+        response.status_code = status_after_wait(record)
+    return services.view(record)
 
 
 @router.post(
@@ -144,7 +148,7 @@ async def cancel_run(
     operation_id="retryRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,

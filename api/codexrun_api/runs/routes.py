@@ -120,7 +120,7 @@ class JobTypeStats(BaseModel):
     operation_id="startRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,

@@ -132,6 +132,12 @@ class RunView(BaseModel):
     links: LinksView
 
 
+# of a route whose `wait` may outlast the run, for OpenAPI
+ENDED: dict[int | str, dict[str, Any]] = {
+    200: {"model": RunView, "description": "It has ended within `wait`."}
+}
+
+
 class BulkItem(BaseModel):
     run_id: str
     name: str

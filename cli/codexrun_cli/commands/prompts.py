@@ -119,7 +119,8 @@ def list_prompts(
     """List prompts: versions, checksums, who answers for them, and which job types use them."""
     output_format = output.parse(fmt, headers=not no_headers)
     rows = [
-        {"name": prompt["name"], **version, "used_by": prompt["used_by"]}
+        # An api before 0.2 knows only the job types of all versions together.
+        {"name": prompt["name"], "used_by": prompt["used_by"], **version}
         for prompt in prompt_source.list_prompts(ctx, folder)
         for version in prompt["versions"]
     ]

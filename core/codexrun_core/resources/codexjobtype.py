@@ -338,8 +338,8 @@ class JobTypeSpec(Part):
             min_length=1,
             max_length=256,
             description=(
-                "What lists say a run is about, with placeholders of inputs, such as Review {{ref}}."
-                " If absent, the first input that is text or a number."
+                "What lists say a run is about, with placeholders of inputs, such as Review"
+                " {{ref}}. If absent, the first input that is text or a number."
             ),
         ),
     ] = None

@@ -251,7 +251,7 @@ def test_a_full_job_type_refuses_and_leaves_nothing(cli: Cli, lab: Lab) -> None:
 def test_cancel_wait_and_its_code(cli: Cli, job_type: str) -> None:
     name = start(cli, job_type, "sleep-100")
     cli("wait", name, "--for", "phase=Running", "--timeout", "2m")
-    assert cli("cancel", name, "--wait", "--reason", "enough") == f"{name} cancelled (cancelled)\n"
+    assert cli("cancel", name, "--wait", "--reason", "enough") == f"{name} cancelled\n"
     assert cli("wait", name, code=3) == f"{name} cancelled\n"
     assert cli.json("status", name)["error"].endswith(": enough")
     cli("cancel", name)  # asking twice is asking once

@@ -181,21 +181,24 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> JobType:
 
 def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list[Prompt]:
     """Return the prompts of ConfigMaps that hold a version each; versions oldest first."""
+    users: dict[str, list[str]] = {}
+    users_of_version: dict[tuple[str, str], list[str]] = {}
+    for job_type in job_types:
+        prompt, job = job_type["spec"]["prompt"], job_type["metadata"]["name"]
+        users.setdefault(prompt["name"], []).append(job)
+        users_of_version.setdefault((prompt["name"], prompt["version"]), []).append(job)
     versions: dict[str, list[PromptVersion]] = {}
     for raw in config_maps:
-        prompt = StoredPrompt.read(raw)
+        stored = StoredPrompt.read(raw)
         version: PromptVersion = {
-            "version": prompt.version,
-            "sha256": prompt.sha256,
-            "checksum_ok": prompt.checksum_ok,
-            "owner": prompt.owner,
-            "updated_at": prompt.updated_at,
+            "version": stored.version,
+            "sha256": stored.sha256,
+            "checksum_ok": stored.checksum_ok,
+            "owner": stored.owner,
+            "updated_at": stored.updated_at,
+            "used_by": sorted(users_of_version.get((stored.name, stored.version), [])),
         }
-        versions.setdefault(prompt.name, []).append(version)
-    users: dict[str, list[str]] = {}
-    for job_type in job_types:
-        prompt = job_type["spec"]["prompt"]["name"]
-        users.setdefault(prompt, []).append(job_type["metadata"]["name"])
+        versions.setdefault(stored.name, []).append(version)
     return [
         {
             "name": name,
