@@ -1,5 +1,6 @@
 """How a followed run ends on the screen: one line of summary, then what the agent said."""
 
+import json
 import sys
 from datetime import UTC, datetime
 
@@ -43,13 +44,24 @@ def final_message(transport: Transport, run: Run) -> str:
     return message
 
 
+def laid_out(message: str) -> str:
+    """Return JSON with one value a line; anything else as it is."""
+    if not message.lstrip().startswith(("{", "[")):
+        return message
+    try:
+        return json.dumps(json.loads(message), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return message
+
+
 def print_message(message: str, terminal: Terminal) -> None:
     """Print Markdown for people; its text for a terminal that cannot show that; for programs what
     the agent wrote."""
     on_terminal = is_tty(sys.stdout)
     if on_terminal:
+        message = laid_out(message)
         message = "\n".join(clean(line) for line in message.split("\n"))
-    if not (on_terminal and terminal.tty and terminal.utf8):
+    if not (on_terminal and terminal.tty and terminal.utf8) or message.startswith(("{", "[")):
         output.write(message if message.endswith("\n") else message + "\n")
         return
     from rich.console import Console

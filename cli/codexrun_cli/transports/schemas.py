@@ -144,6 +144,7 @@ class PromptVersion(TypedDict):
     checksum_ok: bool
     owner: str
     updated_at: str
+    used_by: NotRequired[list[str]]
     stats: NotRequired[PromptRuns | None]
 
 

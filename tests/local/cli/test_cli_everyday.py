@@ -209,10 +209,8 @@ def test_list_in_another_order(both: Stand) -> None:
 def test_cancel_and_retry_by_label(both: Stand) -> None:
     both.start("--name", "ours", "--label", "team=a")
     both.start("--name", "theirs", "--label", "team=b")
-    assert (
-        both.cli("cancel", "-l", "team=a", "--yes").out
-        == "ours cancellation requested (starting)\n"
-    )
+    done = both.cli("cancel", "-l", "team=a", "--yes")
+    assert done.out == "ours cancellation requested (starting)\n"
     assert not both.kube.run("theirs")["spec"].get("cancel")
     both.end("theirs", "Failed")
     done = both.cli("retry", "-l", "team in (b,c)", "--yes", "-o", "json")

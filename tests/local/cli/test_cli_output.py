@@ -127,6 +127,9 @@ def test_no_headers(both: Stand) -> None:
         ("json=x", '-o "json=x" is not a valid format'),
         ("jsonpath", "-o jsonpath needs an expression"),
         ("jsonpath={.a[}", "is not a valid JSONPath"),
+        ("jsonpath={range .runs[*]}{.name}{end}", "{range .runs[*]} is not supported"),
+        ("jsonpath={.runs[0][", "has a brace without its partner"),
+        ("jsonpath=.name}", "has a brace without its partner"),
         ("custom-columns=NAME", '"NAME" is not a valid column; write TITLE:.path'),
     ],
 )

@@ -207,7 +207,21 @@ async def test_wait_answers_when_the_run_has_ended(stand: Stand) -> None:
     await stand.finish(stand.kube.run_names[0], result={"message": "hi"})
     answer = await waiting
     assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (
-        202,
+        200,
         "succeeded",
         "hi",
     )
+
+
+async def test_a_wait_that_the_run_outlasts_is_still_202(stand: Stand) -> None:
+    answer = await stand.http.post(
+        "/runs/start?wait=0.01", json={"job_type": "hello", "inputs": {"name": "x"}}
+    )
+    assert (answer.status_code, answer.json()["status"]) == (202, "starting")
+
+
+async def test_a_run_says_what_it_is_about(stand: Stand) -> None:
+    started = (await stand.start(inputs={"name": "Berlin"})).json()
+    await stand.mirrored()
+    listed = (await stand.http.get("/runs")).json()["runs"]
+    assert [started["title"], *(run["title"] for run in listed)] == ["Berlin", "Berlin"]
