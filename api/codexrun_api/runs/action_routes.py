@@ -1,6 +1,8 @@
-"""POST /runs/{id}/cancel and /retry, and both in bulk by the list's filter."""
+"""POST /runs/{id}/cancel and /retry, both in bulk by the list's filter, and PATCH and DELETE of a
+run."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -23,9 +25,11 @@ from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
 from codexrun_api.schemas.responses import BulkAnswer, BulkItem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.logs import fields
 from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs.record import RunRecord
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["actions"])
 
 MAX_CONCURRENT_ACTIONS = 16
@@ -117,6 +121,39 @@ async def retry_many(
         applies_to=lambda status: status in ENDED_STATUSES,
         on_result=on_result,
     )
+
+
+@router.patch(
+    "/runs/{id}",
+    operation_id="editRun",
+    response_model_exclude_none=True,
+    responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+)
+async def edit_run(
+    services: CurrentServices,
+    _: Caller,
+    run_id: query_params.RunId,
+    body: requests.EditRunRequest,
+) -> responses.RunView:
+    """Change the priority of a run that has not ended; of one that waits it is its place in the
+    queue."""
+    return services.view(await actions.set_priority(services, run_id, body.priority))
+
+
+@router.delete(
+    "/runs/{id}",
+    operation_id="deleteRun",
+    response_model_exclude_none=True,
+    responses=answers(401, 403, 404, 409, 422, 500, 503),
+)
+async def delete_run(
+    services: CurrentServices, user: Caller, run_id: query_params.RunId
+) -> responses.RunView:
+    """Delete the object of a run that has ended, with its Job and pod. What is recorded of it, its
+    log and its artifacts stay until the clean-up."""
+    record = await actions.delete(services, run_id)
+    log.info("run.deleted", extra=fields(run_id=record.run_id, name=record.name, user=user))
+    return services.view(record)
 
 
 @router.post(

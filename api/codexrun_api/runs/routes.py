@@ -116,6 +116,13 @@ class JobTypeStats(BaseModel):
 
 
 @router.post(
+    "/runs",
+    operation_id="createRun",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+)
+@router.post(
     "/runs/start",
     operation_id="startRun",
     status_code=202,

@@ -1,4 +1,4 @@
-"""What an agent said at the end, as the page shows it: JSON is laid out, and what is long is folded.
+"""What an agent said at the end, as the page shows it: JSON is laid out, what is long is folded.
 Pure."""
 
 import json
