@@ -10,12 +10,16 @@ import typer
 
 from codexrun_cli import options
 from codexrun_cli.commands import (
+    apply,
+    artifacts,
     cancel,
     cleanup,
     completion,
     config,
+    delete,
     diff,
     doctor,
+    edit,
     jobtypes,
     list_runs,
     login,
@@ -28,6 +32,7 @@ from codexrun_cli.commands import (
     status,
     tail,
     wait,
+    whoami,
 )
 from codexrun_cli.commands import (
     help as help_command,
@@ -128,6 +133,10 @@ app.command("wait")(wait.wait)
 app.command("cancel")(cancel.cancel)
 app.command("retry")(retry.retry)
 app.command("diff")(diff.diff)
+app.command("artifacts")(artifacts.artifacts)
+app.command("apply")(apply.apply)
+app.command("edit")(edit.edit)
+app.command("delete")(delete.delete)
 app.command("open")(open_run.open_run)
 app.command("stats")(stats.stats)
 app.command("cost", hidden=True)(stats.stats)
@@ -135,6 +144,8 @@ app.command("doctor")(doctor.doctor)
 app.command("cleanup")(cleanup.cleanup)
 app.command("cleanup_runs", hidden=True)(cleanup.cleanup)
 app.command("login")(login.login)
+app.command("logout")(login.logout)
+app.command("whoami")(whoami.whoami)
 app.command("completion")(completion.completion)
 app.command("help")(help_command.help_topic)
 app.add_typer(prompts.app, name="prompts")

@@ -148,7 +148,9 @@ Since = Annotated[
 ]
 Older = Annotated[
     str | None,
-    typer.Option("--older", metavar="TIME", callback=read_moment, help="Created before then."),
+    typer.Option(
+        "--until", "--older", metavar="TIME", callback=read_moment, help="Created before then."
+    ),
 ]
 Search = Annotated[
     str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
@@ -187,7 +189,7 @@ Sets = Annotated[
         "-p",
         "--set",
         metavar="KEY=VALUE",
-        help="An input; KEY:=JSON for numbers, lists, objects. Repeatable.",
+        help="An input, of the type that the job type asks for; KEY:=JSON is JSON. Repeatable.",
     ),
 ]
 InputsFile = Annotated[
@@ -254,6 +256,12 @@ class ChangeOptions:
     model: Model = None
     effort: Effort = None
     limit: Limits = None
+
+    @property
+    def from_text(self) -> frozenset[str]:
+        """Return the inputs that `-p KEY=VALUE` gave as text."""
+        pairs = (value.partition("=") for value in self.sets or ())
+        return frozenset(key for key, _, _ in pairs if not key.endswith(":"))
 
     def body(self) -> dict[str, Any]:
         """Return the request's fields; those that were not given are absent."""

@@ -46,6 +46,7 @@ def cancel(
             run_filter,
             ",".join(LIVE_STATUSES),
             "cancel",
+            LIVE_STATUSES,
             dry_run=dry_run,
             yes=yes,
         )

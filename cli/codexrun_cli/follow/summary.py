@@ -38,7 +38,8 @@ def final_message(transport: Transport, run: Run) -> str:
     message = str(run.get("result") or "")
     if transport.rest and len(message.encode()) >= MIN_CUT_BYTES:
         try:
-            return transport.text(f"/runs/{run['run_id']}/artifacts/final-message.md")
+            data = transport.data(f"/runs/{run['run_id']}/artifacts/final-message.md")
+            return data.decode("utf-8", "replace")
         except CommandError:
             return message
     return message

@@ -35,8 +35,8 @@ def test_table(both: Stand) -> None:
     shown = both.cli("list").out
     assert (
         re.sub(r"\d+[smhd]  +30s", "AGE  30s", shown)
-        == "NAME  STATUS     JOB-TYPE  AGE  DURATION  TOKENS     COST  MESSAGE\nmine  succeeded "
-        " hello      AGE  30s     120  $0.0042  Hello, **world**!\n"
+        == "NAME  STATUS     JOB-TYPE  ABOUT  AGE  TOKENS     COST  MESSAGE\nmine  succeeded "
+        " hello     world   AGE     120  $0.0042  Hello, **world**!\n"
     )
 
 

@@ -84,7 +84,6 @@ class Cluster:
                     Code.CONFLICT,
                     f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
                     " cancelled",
-                    title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )
             patch = {
@@ -104,12 +103,7 @@ class Cluster:
         source = await self._find(name)
         run = views.run_json(source)
         if run["status"] not in ENDED_STATUSES:
-            raise CommandError(
-                Code.CONFLICT,
-                f'run "{run["name"]}" has not ended ({run["status"]}); cancel it first',
-                title="Conflict",
-                hint="`codexrun cancel NAME` stops it first",
-            )
+            raise _not_ended(run["name"], run["status"])
         spec = new_run.retry_spec(
             source["spec"], name=run["name"], run_id=run["run_id"], changes=changes
         )
@@ -241,8 +235,41 @@ class Cluster:
     ) -> Any:
         raise ApiRequired(subject)
 
-    def text(self, path: str) -> str:
-        raise ApiRequired(path)
+    def data(self, path: str) -> bytes:
+        raise ApiRequired(path.rpartition("/")[2])
+
+    def set_priority(self, name: str, priority: int) -> Run:
+        async def edit() -> Run:
+            raw = await self._find(name)
+            status = views.status_of(raw)
+            if status in ENDED_STATUSES:
+                raise CommandError(
+                    Code.CONFLICT,
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); only a new run can be'
+                    " different",
+                    hint="`codexrun retry NAME` runs it again",
+                )
+            patch = {
+                "metadata": {"uid": raw["metadata"]["uid"]},
+                "spec": {"priority": priority},
+            }
+            return await self._run_with_queue(await self.kube.merge(self._path(raw), patch))
+
+        return self.loop.call(edit())
+
+    def delete(self, name: str) -> Run:
+        async def remove() -> Run:
+            raw = await self._find(name)
+            status = views.status_of(raw)
+            if status not in ENDED_STATUSES:
+                raise _not_ended(raw["metadata"]["name"], status)
+            await self.kube.delete(self._path(raw), uid=raw["metadata"]["uid"])
+            return views.run_json(raw)
+
+        return self.loop.call(remove())
+
+    def user(self) -> str:
+        return self.loop.call(self._starter.user())
 
     def console(self, run: Run) -> str | None:  # noqa: ARG002 - the cluster has none
         return None
@@ -274,7 +301,6 @@ class Cluster:
             raise CommandError(
                 Code.NOT_FOUND,
                 f'there is no run "{name}" in namespace "{self.kube.namespace}"',
-                title="Not Found",
                 hint="`codexrun list` shows the runs that there are",
             ) from None
 
@@ -313,6 +339,14 @@ class Cluster:
                 for raw in page["items"]:
                     template = raw["spec"].get("titleTemplate")
                     self._title_templates[raw["metadata"]["name"]] = template
+
+
+def _not_ended(name: str, status: str) -> CommandError:
+    return CommandError(
+        Code.CONFLICT,
+        f'run "{name}" has not ended ({status}); cancel it first',
+        hint="`codexrun cancel NAME` stops it first",
+    )
 
 
 def _selectors(run_filter: RunFilter) -> dict[str, str]:

@@ -184,9 +184,20 @@ class Rest:
     ) -> Any:
         return self.http.json(method, path, query=query, body=body)
 
-    def text(self, path: str) -> str:
+    def data(self, path: str) -> bytes:
         with self.http.open("GET", path, headers={"Accept": "*/*"}) as answer:
-            return answer.read().decode("utf-8", "replace")
+            return answer.read()
+
+    def set_priority(self, name: str, priority: int) -> Run:
+        run: Run = self.http.json("PATCH", f"/runs/{_quoted(name)}", body={"priority": priority})
+        return run
+
+    def delete(self, name: str) -> Run:
+        run: Run = self.http.json("DELETE", f"/runs/{_quoted(name)}")
+        return run
+
+    def user(self) -> str:
+        return str(self.http.json("GET", "/whoami")["user"])
 
     def console(self, run: Run) -> str | None:
         link = run["links"]["self"] if "links" in run else ""
