@@ -82,6 +82,8 @@ WAYS_OUT = {
     "internal": "An internal error of codexrun; retry, and report it if it comes again.",
 }
 
+_ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IGNORECASE)
+
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
@@ -156,7 +158,10 @@ def sentence(
 
 
 def way_out(record: RunRecord) -> str:
-    """Return what to do about a failure; empty where there is none."""
+    """Return what to do about a failure; empty where there is nothing to do, or where the failure's
+    own message says it."""
+    if _ADVICE.search(record.error or ""):
+        return ""
     return WAYS_OUT.get(record.failure_class or "", "")
 
 

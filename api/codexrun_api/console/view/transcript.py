@@ -173,10 +173,23 @@ class _Reader:
                 self._turn().failed = event.message or "no message"
                 self._close_turn()
             case events.ERROR:
-                self._add(Entry(events.ERROR, f"e{offset}", at, Item({"message": event.message})))
+                self._error(offset, at, event.message)
             case _:
                 text = _pretty(event.raw)
                 self._add(Entry(JSON, f"e{offset}", at, Item(event.raw), text=text))
+
+    def _error(self, offset: int, at: datetime | None, message: str) -> None:
+        """Codex tells of each try to connect again; the last one of a row stands for all."""
+        last = self._turn().entries[-1] if self._turn().entries else None
+        if (
+            last
+            and last.kind == events.ERROR
+            and events.is_reconnect(message)
+            and events.is_reconnect(last.word("message"))
+        ):
+            last.item = Item({"message": message})
+            return
+        self._add(Entry(events.ERROR, f"e{offset}", at, Item({"message": message})))
 
     def _item(self, offset: int, at: datetime | None, item: Item, *, completed: bool) -> None:
         item_id = item.id or str(offset)
