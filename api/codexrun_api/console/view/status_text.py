@@ -17,7 +17,7 @@ class State:
     """How a state is called and shown: a closed table, so that no state is told by colour alone."""
 
     word: str
-    tone: str  # a class of the style sheet: wait, run, stop, ok, bad, off
+    tone: str  # a class of the style sheet: wait, start, run, stop, ok, bad, off
     icon: str  # a symbol of icons.svg
     mark: str  # in the page's title
     active: bool
@@ -26,7 +26,7 @@ class State:
 STATES = {
     "pending": State("Pending", "wait", "pending", "○", True),
     "queued": State("Queued", "wait", "queued", "◷", True),
-    "starting": State("Starting", "run", "starting", "◔", True),
+    "starting": State("Starting", "start", "starting", "◔", True),
     "running": State("Running", "run", "running", "●", True),
     "stopping": State("Stopping", "stop", "stopping", "◍", True),
     "succeeded": State("Succeeded", "ok", "succeeded", "✓", False),
