@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from codexrun_core.registry.registry import Registry
     from codexrun_core.registry.rows import RunEvent
     from codexrun_core.registry.schema import SchemaError
-    from codexrun_core.registry.totals import Group, JobTypeStats, PromptStats, Stats
+    from codexrun_core.registry.totals import Group, JobTypeStats, PromptStats, Stats, UsualRun
 
-__all__ = ["Group", "JobTypeStats", "PromptStats", "Registry", "RunEvent", "SchemaError", "Stats"]
+__all__ = [
+    "Group",
+    "JobTypeStats",
+    "PromptStats",
+    "Registry",
+    "RunEvent",
+    "SchemaError",
+    "Stats",
+    "UsualRun",
+]
 
 _MODULES = {
     "Registry": "registry",
@@ -24,6 +33,7 @@ _MODULES = {
     "JobTypeStats": "totals",
     "PromptStats": "totals",
     "Stats": "totals",
+    "UsualRun": "totals",
 }
 
 
