@@ -88,7 +88,7 @@ def _root(
             "-n",
             metavar="NAME",
             callback=options.read_namespace,
-            help="On the cluster.",
+            help="Kubernetes namespace; commands go to the cluster itself.",
         ),
     ] = None,
     all_namespaces: Annotated[

@@ -180,7 +180,7 @@ SortBy = Annotated[
 ]
 NewLabels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable."),
+    typer.Option("--label", metavar="KEY=VALUE", help="A label of the run. Repeatable."),
 ]
 
 Sets = Annotated[
@@ -219,7 +219,11 @@ Reject = Annotated[
 ]
 Key = Annotated[
     str | None,
-    typer.Option("--idempotency-key", metavar="KEY", help="The same key is the same run."),
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Return the existing run if this key was used before.",
+    ),
 ]
 Reason = Annotated[
     str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")

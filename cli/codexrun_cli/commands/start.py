@@ -44,7 +44,7 @@ def start(
         typer.Option(
             metavar="DURATION",
             callback=options.read_duration,
-            help="When the finished object goes.",
+            help="Delete the object this long after it finishes.",
         ),
     ] = None,
     label: options.NewLabels = None,

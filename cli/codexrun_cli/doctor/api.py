@@ -39,7 +39,7 @@ def examine(settings: Settings) -> Iterator[Json]:
         else:
             yield note("version", error.detail)
         return
-    yield ok("token", "the api knows it")
+    yield ok("token", "accepted")
     client = own()
     server = str(version.get("version"))
     if skew(client, server):
@@ -52,8 +52,8 @@ def examine(settings: Settings) -> Iterator[Json]:
     if lag > MAX_LAG_SECONDS:
         yield failed(
             "registry",
-            f"writes are {lag:.0f} s late",
+            f"writes are {lag:.0f}s behind",
             "is the database up? kubectl logs deploy/codexrun-api | grep row.late",
         )
     else:
-        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f} s late")
+        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f}s behind")

@@ -244,4 +244,4 @@ def _usage(usage: Usage) -> str:
         return text
     at_most = usage.get("at_most_tokens") or 0
     bound = f"; {at_most} at most" if at_most > usage["total_tokens"] else ""
-    return f"{text}, not all of it seen{bound}"
+    return f"{text}, estimated: some answers were cut off{bound}"

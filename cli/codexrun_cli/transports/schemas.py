@@ -167,6 +167,15 @@ class JobTypeStats(TypedDict):
     cost_micro_usd: int
 
 
+class GroupStats(TypedDict):
+    key: str
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
+
+
 class Stats(TypedDict):
     runs: int
     statuses: dict[str, int]
@@ -176,3 +185,4 @@ class Stats(TypedDict):
     median_seconds: float | None
     p95_seconds: float | None
     job_types: list[JobTypeStats]
+    groups: NotRequired[list[GroupStats] | None]

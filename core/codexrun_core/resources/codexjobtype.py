@@ -185,7 +185,7 @@ class Toleration(Part):
         Field(description="The taint's effect; all if absent."),
     ] = None
     toleration_seconds: Annotated[
-        int | None, Field(description="For NoExecute: how long; for ever if absent.")
+        int | None, Field(description="For NoExecute: how long; no limit if absent.")
     ] = None
 
 

@@ -302,7 +302,7 @@ ADVICE = {
         " modelSecretRef, and that it may use this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
-    "quota": "the account's quota is used up; raise it or pay the bill, then retry",
+    "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
     "model_error": "the model's endpoint or the network between failed; retry",
 }
 

@@ -152,7 +152,7 @@ def test_list_limits_after_filtering(both: Stand) -> None:
     done = both.cli("list", "-L", "2", "-o", "name")
     assert len(done.out.splitlines()) == 2
     assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
-    assert "there are more" in both.cli("list", "-L", "2").err
+    assert "showing the first 2" in both.cli("list", "-L", "2").err
 
 
 def test_list_by_labels(both: Stand) -> None:
@@ -243,7 +243,7 @@ def test_a_wait_that_takes_too_long_has_its_own_code(both: Stand) -> None:
     name = both.start()
     done = both.cli("wait", name, "--timeout", "0.2")
     assert (done.code, done.out) == (124, "")
-    assert done.err == f"codexrun: {name} is still starting after 0.2; it goes on\n"
+    assert done.err == f"codexrun: {name} is still starting after 0.2 and continues\n"
 
 
 def test_cancel_says_who_and_why(both: Stand) -> None:

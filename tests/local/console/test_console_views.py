@@ -61,7 +61,7 @@ SENTENCES = [
         "Waiting for a slot: 2 of 2 code-review runs are busy, position 3, about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),
-    (row("pending"), {}, "Waiting for the operator's word."),
+    (row("pending"), {}, "Waiting for the operator."),
     (row("starting", reason="ImagePull"), {}, "Starting: pulling the agent's image."),
     (
         row("running", started_at=at(-134)),
@@ -453,7 +453,7 @@ def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
 
 def test_the_operators_silence_is_told() -> None:
     assert health_strip.registry_sign(0.01).good
-    assert health_strip.registry_sign(9).text == "registry 9 s behind"
+    assert health_strip.registry_sign(9).text == "registry 9s behind"
 
 
 @pytest.mark.parametrize(

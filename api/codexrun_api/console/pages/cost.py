@@ -119,11 +119,10 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
     query = read_cost_query(request.query_params, datetime.now(UTC).date())
     run_filter = query.filter
     groupings = [*TABLES, *([query.by] if query.by not in ("", "day", *TABLES) else [])]
-    total, by_day, top, *groups = await asyncio.gather(
+    total, top, (by_day, *groups) = await asyncio.gather(
         services.registry.stats(run_filter),
-        services.registry.grouped(run_filter, "day"),
         _most_expensive_runs(services, run_filter),
-        *(services.registry.grouped(run_filter, grouping) for grouping in groupings),
+        asyncio.gather(*(services.registry.grouped(run_filter, by) for by in ("day", *groupings))),
     )
     tables = {
         title_of(grouping): [_sum(group, _runs_url(query, grouping, group.key)) for group in of]

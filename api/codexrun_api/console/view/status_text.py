@@ -90,7 +90,7 @@ WAITS = {
     reasons.JOB_TYPE_HELD: "Waiting: the cluster refuses its job type's Jobs for now",
     reasons.JOB_REFUSED: "Waiting: the cluster refuses its Job for now",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
-    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be made; rejected after one minute",
+    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",
     reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
 }
@@ -112,9 +112,7 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _with_full_stop(
-                WAITS.get(record.reason or "") or "Waiting for the operator's word"
-            )
+            return _with_full_stop(WAITS.get(record.reason or "") or "Waiting for the operator")
         case "queued":
             return _queued(record, position, busy, limit)
         case "starting":
@@ -146,7 +144,7 @@ def sentence(
         case "deleted":
             return _with_full_stop(
                 record.error
-                or "Its object was deleted while nobody watched; how it ended is not known"
+                or "Its object was deleted before the end was recorded; the outcome is unknown"
             )
         case unknown:
             message = (

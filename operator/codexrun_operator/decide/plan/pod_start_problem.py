@@ -60,7 +60,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
             return StartProblem(
                 FailureClass.CONFIG,
                 reasons.MISSING_VOLUME,
-                f"A volume of the pod cannot be had: {warning.message}",
+                f"Cannot mount a volume of the pod: {warning.message}",
             )
     if pod.clone.state == "running":
         return StartProblem(
@@ -99,9 +99,7 @@ def _container_problem(name: str, container: Container) -> StartProblem | None:
     reason = container.reason
     detail = container.message
     if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
-        message = (
-            f"The image of container {name} cannot be had ({reason}): {detail or 'no further word'}"
-        )
+        message = f"Cannot pull the image of container {name} ({reason}): {detail or 'no details'}"
         return StartProblem(
             FailureClass.IMAGE,
             reasons.IMAGE_PULL,
