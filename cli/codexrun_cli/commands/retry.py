@@ -10,8 +10,8 @@ from codexrun_cli.errors import say, usage
 from codexrun_cli.follow import run_to_end
 from codexrun_cli.transports import RunFilter, Transport
 from codexrun_cli.transports.schemas import Run
-from codexrun_cli.typed_inputs import coerced
 from codexrun_core.resources.phases import ENDED_STATUSES
+from codexrun_core.schemas.typed_inputs import coerced
 
 RETRIES_ASKED_AT_ONCE = 12  # run ids in one filter, which has 512 characters
 

@@ -13,9 +13,9 @@ from codexrun_cli.follow import run_to_end
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import Json, Transport
 from codexrun_cli.transports.schemas import JobType
-from codexrun_cli.typed_inputs import coerced, missing
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.runs import names, new_run
+from codexrun_core.schemas.typed_inputs import coerced, missing
 
 
 @options.grouped

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from codexrun_api.console.view.final_message import MAX_UNFOLDED_CHARACTERS, final_message
+from codexrun_api.console.view.transcript import MAX_UNFOLDED_CHARACTERS, final_message
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codexrun_api.console.view.queue_rows import holders, queue
+from codexrun_api.console.view.run_rows import holders, queue
 from codexrun_core.resources import CodexRun
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

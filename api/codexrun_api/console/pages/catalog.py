@@ -11,7 +11,7 @@ from markupsafe import Markup
 from codexrun_api.catalog.job_types import list_job_types
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view import limits, queue_rows, safe_html
+from codexrun_api.console.view import limits, run_rows, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.runs.start import job_type_not_found
 from codexrun_api.schemas.problems import Problem
@@ -62,9 +62,9 @@ async def job_type(
         "kind": view,
         "spec": kind.spec,
         "limits": limits.rows(kind.spec.limits),
-        "holders": queue_rows.holders(live, kind.spec.title_template),
-        "queue": queue_rows.queue(live, kind.spec.title_template),
-        "max_rows": queue_rows.MAX_ROWS,
+        "holders": run_rows.holders(live, kind.spec.title_template),
+        "queue": run_rows.queue(live, kind.spec.title_template),
+        "max_rows": run_rows.MAX_QUEUE_ROWS,
     }
     return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
 

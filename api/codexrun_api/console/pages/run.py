@@ -16,7 +16,6 @@ from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import commands, safe_html, status_text, timeline, transcript
-from codexrun_api.console.view.final_message import final_message
 from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.view.status_text import state_of
@@ -238,7 +237,7 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         "earlier": start,
         "later": end < size,
         "message": message,
-        "final": final_message(message),
+        "final": transcript.final_message(message),
         "patch_bytes": patch.stat().st_size
         if (patch := archive.artifact(record.run_id, PATCH_ARTIFACT))
         else 0,

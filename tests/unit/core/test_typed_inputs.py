@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_cli.typed_inputs import coerced, missing
+from codexrun_core.schemas.typed_inputs import coerced, missing
 
 
 @pytest.mark.parametrize(
