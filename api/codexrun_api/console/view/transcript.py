@@ -17,10 +17,10 @@ from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 Json = dict[str, Any]
 
-# Of a JSON value that is shown with its structure.
-# of a final message that is shown whole
+# Of a final message that is shown whole.
 MAX_UNFOLDED_CHARACTERS = 4000
 MAX_UNFOLDED_LINES = 60
+# Of a JSON value that is shown with its structure.
 MAX_PRETTY_CHARACTERS = 20_000
 MAX_PRETTY_LEVELS = 32
 MAX_DOING_CHARACTERS = 80
