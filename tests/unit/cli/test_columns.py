@@ -37,7 +37,7 @@ def run(**fields: Any) -> Run:
     [
         (None, "NAME STATUS JOB-TYPE ABOUT AGE DURATION TOKENS COST MESSAGE"),
         (160, "NAME STATUS JOB-TYPE ABOUT AGE DURATION TOKENS COST MESSAGE"),
-        (100, "NAME STATUS JOB-TYPE ABOUT AGE COST MESSAGE"),
+        (100, "NAME STATUS JOB-TYPE ABOUT AGE TOKENS COST MESSAGE"),
         (80, "NAME STATUS JOB-TYPE COST MESSAGE"),
     ],
 )
@@ -89,6 +89,6 @@ def test_a_run_that_does_not_run_yet_says_why(fields: dict[str, Any], message: s
 
 def test_choices_tell_runs_apart() -> None:
     assert choices([run(), run(name="b", title="", status="running")], NOON) == [
-        "  1  code-review-7f035022-retry-a029  failed       60m  Review v1.2.0..main of the shop",
-        "  2  b                                running      60m",
+        "  1  code-review-7f035022-retry-a029  failed        1h  Review v1.2.0..main of the shop",
+        "  2  b                                running       1h",
     ]

@@ -1,11 +1,14 @@
 """An amount of money has the same digits at each door, and never reads as less than it is."""
 
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_api.console.view import formats
 from codexrun_cli.output import usage
+from codexrun_cli.transports.schemas import Run
 from codexrun_core.prices.money import cents, money
 
 
@@ -26,7 +29,8 @@ from codexrun_core.prices.money import cents, money
 def test_money(micro_usd: int, text: str) -> None:
     assert money(micro_usd) == text
     assert formats.money(micro_usd) == text
-    assert usage.cost({"usage": {"cost_micro_usd": micro_usd}}) == text  # type: ignore[typeddict-item]
+    run = cast(Run, {"usage": {"cost_micro_usd": micro_usd}})
+    assert usage.cost(run) == text
 
 
 @given(st.integers(0, 10**15))
