@@ -32,7 +32,7 @@ TITLES = {
     "job_type": "Job type",
     "model": "Model",
     "prompt": "Prompt version",
-    "user": "Started by",
+    "user": "Person",
     "status": "Status",
     "failure_class": "Failure class",
     "day": "Day",
