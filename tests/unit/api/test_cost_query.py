@@ -9,6 +9,7 @@ from apistand import Stand
 
 from codexrun_api.console.pages.cost import as_csv, read_cost_query
 from codexrun_api.console.pages.run_list import valid_part
+from codexrun_api.console.pages.start import labels_of
 from codexrun_api.console.view.list_query import read_list_query
 from codexrun_core.registry import Group
 
@@ -77,3 +78,17 @@ async def test_costs_by_label_agree_with_all(stand: Stand) -> None:
     wrong = await stand.http.get("/stats?group_by=weather")
     assert wrong.status_code == 422
     assert "use one of job_type, model" in wrong.json()["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("", {}),
+        ("team=payments, ticket=4711", {"team": "payments", "ticket": "4711"}),
+        (" , a = b ,", {"a": "b"}),
+        ("urgent", {"urgent": ""}),
+        ("url=a=b", {"url": "a=b"}),
+    ],
+)
+def test_labels_of_the_start_form(text: str, labels: dict[str, str]) -> None:
+    assert labels_of(text) == labels
