@@ -22,7 +22,7 @@ COMMANDS = {
     "codexrun list --job-type hello --limit 1": "succeeded",
     "codexrun status @latest": "Conditions:",
     "codexrun start hello -p name=Berlin": "hello-",
-    'codexrun cancel @latest --reason "wrong city" --wait': "cancelled (cancelled)",
+    'codexrun cancel @latest --reason "wrong city" --wait': "cancelled after",
     "codexrun retry @latest --set name=Bern --wait": "Hello, Bern!",
 }
 

@@ -83,6 +83,10 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
             f" {head_bounds.MAX_PARAMETERS} parameters, and 431 above {head_bounds.MAX_HEADERS}"
             f" headers or {head_bounds.MAX_HEADER_BYTES} bytes."
         ),
+        servers=[
+            {"url": "/", "description": "This installation."},
+            {"url": middleware.VERSION_PREFIX, "description": "The same, with a version."},
+        ],
         lifespan=lifespan,
         openapi_url=None,  # FastAPI would make the document on the event loop, for each application
         docs_url=None,  # they load scripts from elsewhere

@@ -64,6 +64,18 @@ async def get_readiness(services: CurrentServices) -> JSONResponse:
     )
 
 
+class Whoami(BaseModel):
+    user: Annotated[
+        str, Field(description="The name of the token; `shared` for one without a name.")
+    ]
+
+
+@router.get("/whoami", operation_id="whoAmI", responses=answers(401, 500))
+async def who_am_i(user: Caller) -> Whoami:
+    """Who is calling, as runs that this caller starts have it on record."""
+    return Whoami(user=user)
+
+
 class Versions(BaseModel):
     version: Annotated[str, Field(description="Of this server.")]
     resources: Annotated[

@@ -28,6 +28,7 @@ from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import Prices
+from codexrun_core.prompts.title import title_of
 from codexrun_core.refusals import Cause
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexJobType, CodexRun
@@ -185,8 +186,16 @@ class Services:
 
     def view(self, record: RunRecord) -> responses.RunView:
         return responses.of_record(
-            record, self.settings.external_url, self.queue_position(record.run_id)
+            record,
+            self.settings.external_url,
+            self.queue_position(record.run_id),
+            title=self.title(record),
         )
+
+    def title(self, record: RunRecord) -> str:
+        """Return what the run is about, by its job type as it is now."""
+        job_type = self.catalog.job_types.get(record.job_type)
+        return title_of(job_type.spec.title_template if job_type else None, record.params)
 
     def queue_position(self, run_id: str) -> responses.QueueView | None:
         run = self.mirror.runs.get(run_id)

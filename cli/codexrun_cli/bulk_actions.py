@@ -1,6 +1,7 @@
 """One action on one run, several by name, or all that match a filter; and what came of each."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import typer
@@ -16,6 +17,7 @@ from codexrun_cli.transports.schemas import Run
 from codexrun_core.resources.phases import ENDED_STATUSES
 
 MAX_RUNS = 1000
+VERBS = {"cancelled": "cancel", "retried": "retry", "deleted": "delete"}  # by what came of it
 
 RESULTS = Kind[Json](
     schema="codexrun.result/v1",
@@ -37,16 +39,17 @@ def select_runs(
     run_filter: RunFilter,
     default_status: str,
     verb: str,
+    possible: Collection[str],
     *,
     dry_run: bool,
     yes: bool,
 ) -> list[Run]:
     """Return the runs that are meant. A filter may match many: that is said first, and asked about
-    where somebody can answer."""
+    where somebody can answer. possible: statuses of runs that are offered where none is named."""
     if names and not run_filter.empty:
         usage(f"give names, or a filter, to {verb}")
     if run_filter.empty:
-        return run_selection.find_runs(transport, names or [])
+        return run_selection.find_runs(transport, names or [], possible)
     if not run_filter.status:
         run_filter = replace(run_filter, status=default_status)
     runs = list(transport.runs(run_filter, MAX_RUNS))
@@ -66,9 +69,8 @@ def act_on(
     """Return one run's result, and the run after it. A failure is a result: the others go on."""
     result: Json = {"name": run["name"], "run_id": run["run_id"], "outcome": outcome}
     if dry_run:
-        possible = (run["status"] in ENDED_STATUSES) == (outcome == "retried")
-        verb = "retry" if outcome == "retried" else "cancel"
-        result["outcome"] = f"would {verb}" if possible else "skipped"
+        possible = (run["status"] in ENDED_STATUSES) != (outcome == "cancelled")
+        result["outcome"] = f"would {VERBS[outcome]}" if possible else "skipped"
         return {**result, "status": run["status"]}, None
     try:
         after = action(run)
@@ -85,6 +87,26 @@ def act_on(
     return {**result, "status": after["status"]}, after
 
 
+def _in_words(result: Json) -> str:
+    """Return what came of one run; a run that was asked to stop has not stopped yet."""
+    outcome, status = result["outcome"], result["status"]
+    if outcome == "cancelled":
+        return outcome if status == "cancelled" else f"cancellation requested ({status})"
+    if outcome == "skipped" and result.get("error"):
+        return f"skipped: {result['error']}"
+    if outcome == "retried":
+        new = f", new run {result['new_name']}" if result.get("new_name") else ""
+        return f"retried{new} ({status})"
+    return f"{outcome} ({status})"
+
+
+def _total(results: list[Json]) -> str:
+    """Return how many runs had each outcome: `3 runs: 2 asked to stop, 1 failed`."""
+    words = {"cancelled": "asked to stop"}
+    counts = Counter(words.get(result["outcome"], result["outcome"]) for result in results)
+    return f"{len(results)} runs: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
 def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: str) -> None:
     """Print what came of each run, and end with an exit code that says whether any failed."""
     failed = [result for result in results if result["outcome"] == "failed"]
@@ -92,8 +114,7 @@ def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: st
     if fmt.name == "table":
         for result in results:
             if result["outcome"] != "failed":
-                new = f", new run {result['new_name']}" if result.get("new_name") else ""
-                output.write(f"{result['name']} {result['outcome']}{new} ({result['status']})\n")
+                output.write(f"{result['name']} {_in_words(result)}\n")
     else:
         output.emit(results, RESULTS, fmt, context.out(ctx))
     for result in failed:
@@ -101,6 +122,8 @@ def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: st
     for hint in sorted(filter(None, hints)):
         say(f"  hint: {hint}")
     if not results:
-        say(f"nothing to {verb}")
+        say(f"no run to {verb}")
+    elif len(results) > 1:
+        say(_total(results))
     if failed:
         raise typer.Exit(failed[0]["code"] if len(results) == 1 else Code.FAILED)

@@ -26,20 +26,6 @@ def parsed(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def short(seconds: float) -> str:
-    """Return a duration such as `8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
-    total = max(0, round(seconds))
-    if total < 60:
-        return f"{total}s"
-    for big, small, size in (("m", "s", 60), ("h", "m", 3600), ("d", "h", 86_400)):
-        lower = 1 if size == 60 else size // (24 if size == 86_400 else 60)
-        if total < {60: 3600, 3600: 86_400, 86_400: 10**12}[size]:
-            first, remainder = divmod(total, size)
-            second = remainder // lower
-            return f"{first}{big}{second}{small}" if second else f"{first}{big}"
-    raise AssertionError("unreachable")
-
-
 def age(since: str | None, now: datetime) -> str:
     """Return how long ago, as kubectl shows it; nothing where it is not known."""
     when = parsed(since)

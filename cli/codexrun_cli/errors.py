@@ -10,15 +10,14 @@ from codexrun_cli.terminal import harmless, is_tty
 
 
 class CommandError(Exception):
-    """What went wrong, for people: title and detail, the request's id where a server gave one, and
-    what to do next."""
+    """What went wrong, for people: the detail, the request's id where a server gave one, and what
+    to do next."""
 
     def __init__(
         self,
         code: Code,
         detail: str,
         *,
-        title: str = "",
         hint: str = "",
         request_id: str = "",
         errors: list[dict[str, Any]] | None = None,
@@ -26,7 +25,6 @@ class CommandError(Exception):
     ) -> None:
         super().__init__(detail)
         self.code = code
-        self.title = title
         self.detail = detail
         self.hint = hint
         self.request_id = request_id
@@ -36,14 +34,13 @@ class CommandError(Exception):
     def lines(self) -> list[str]:
         """Return what is printed: the problem first, then fields, request id and hint, one a
         line."""
-        head = f"{self.title}: {self.detail}" if self.title else self.detail
-        lines = [f"codexrun: {head}"]
+        lines = [f"codexrun: {self.detail}"]
         for error in self.errors:
             location = error.get("pointer") or error.get("parameter") or "body"
-            if error.get("detail") != self.detail:
+            if str(error.get("detail")) not in self.detail:
                 lines.append(f"  {location}: {error.get('detail')}")
         if self.retry_after:
-            lines.append(f"  try again in {self.retry_after} s")
+            lines.append(f"  try again in {self.retry_after}s")
         if self.request_id:
             lines.append(f"  request id: {self.request_id}")
         if self.hint:
@@ -52,10 +49,12 @@ class CommandError(Exception):
 
 
 class Unreachable(CommandError):
-    """Server or cluster does not answer; nothing is known about what happened."""
+    """Server or cluster does not answer; nothing is known about what happened. timed_out: it was
+    waited for, and nobody would wait once more."""
 
-    def __init__(self, detail: str, **fields: Any) -> None:
+    def __init__(self, detail: str, *, timed_out: bool = False, **fields: Any) -> None:
         super().__init__(Code.UNREACHABLE, detail, **fields)
+        self.timed_out = timed_out
 
 
 class ApiRequired(CommandError):

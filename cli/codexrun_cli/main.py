@@ -10,12 +10,16 @@ import typer
 
 from codexrun_cli import options
 from codexrun_cli.commands import (
+    apply,
+    artifacts,
     cancel,
     cleanup,
     completion,
     config,
+    delete,
     diff,
     doctor,
+    edit,
     jobtypes,
     list_runs,
     login,
@@ -29,6 +33,7 @@ from codexrun_cli.commands import (
     status,
     tail,
     wait,
+    whoami,
 )
 from codexrun_cli.commands import (
     help as help_command,
@@ -84,7 +89,7 @@ def _root(
             "-n",
             metavar="NAME",
             callback=options.read_namespace,
-            help="On the cluster.",
+            help="Kubernetes namespace; commands go to the cluster itself.",
         ),
     ] = None,
     all_namespaces: Annotated[
@@ -129,6 +134,10 @@ app.command("wait")(wait.wait)
 app.command("cancel")(cancel.cancel)
 app.command("retry")(retry.retry)
 app.command("diff")(diff.diff)
+app.command("artifacts")(artifacts.artifacts)
+app.command("apply")(apply.apply)
+app.command("edit")(edit.edit)
+app.command("delete")(delete.delete)
 app.command("open")(open_run.open_run)
 app.command("stats")(stats.stats)
 app.command("cost", hidden=True)(stats.stats)
@@ -138,6 +147,8 @@ app.command("cleanup_runs", hidden=True)(cleanup.cleanup)
 app.command("export")(registry_file.export_runs)
 app.command("import")(registry_file.import_runs)
 app.command("login")(login.login)
+app.command("logout")(login.logout)
+app.command("whoami")(whoami.whoami)
 app.command("completion")(completion.completion)
 app.command("help")(help_command.help_topic)
 app.add_typer(prompts.app, name="prompts")

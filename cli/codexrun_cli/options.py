@@ -148,7 +148,9 @@ Since = Annotated[
 ]
 Older = Annotated[
     str | None,
-    typer.Option("--older", metavar="TIME", callback=read_moment, help="Created before then."),
+    typer.Option(
+        "--until", "--older", metavar="TIME", callback=read_moment, help="Created before then."
+    ),
 ]
 Search = Annotated[
     str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
@@ -178,7 +180,7 @@ SortBy = Annotated[
 ]
 NewLabels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable."),
+    typer.Option("--label", metavar="KEY=VALUE", help="A label of the run. Repeatable."),
 ]
 
 Sets = Annotated[
@@ -187,7 +189,7 @@ Sets = Annotated[
         "-p",
         "--set",
         metavar="KEY=VALUE",
-        help="An input; KEY:=JSON for numbers, lists, objects. Repeatable.",
+        help="An input, of the type that the job type asks for; KEY:=JSON is JSON. Repeatable.",
     ),
 ]
 InputsFile = Annotated[
@@ -217,7 +219,11 @@ Reject = Annotated[
 ]
 Key = Annotated[
     str | None,
-    typer.Option("--idempotency-key", metavar="KEY", help="The same key is the same run."),
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Return the existing run if this key was used before.",
+    ),
 ]
 Reason = Annotated[
     str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")
@@ -261,6 +267,12 @@ class ChangeOptions:
     model: Model = None
     effort: Effort = None
     limit: Limits = None
+
+    @property
+    def from_text(self) -> frozenset[str]:
+        """Return the inputs that `-p KEY=VALUE` gave as text."""
+        pairs = (value.partition("=") for value in self.sets or ())
+        return frozenset(key for key, _, _ in pairs if not key.endswith(":"))
 
     def body(self) -> dict[str, Any]:
         """Return the request's fields; those that were not given are absent."""

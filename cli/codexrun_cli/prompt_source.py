@@ -34,9 +34,11 @@ def list_prompts(ctx: typer.Context, folder: Path | None) -> list[Prompt]:
             return transport.prompts()
     contents = load_folder(folder)
     users: dict[str, list[str]] = {}
+    users_of_version: dict[tuple[str, str], list[str]] = {}
     for manifest in contents.job_types:
-        prompt = manifest["spec"]["prompt"]["name"]
-        users.setdefault(prompt, []).append(str(manifest["metadata"]["name"]))
+        prompt, job = manifest["spec"]["prompt"], str(manifest["metadata"]["name"])
+        users.setdefault(prompt["name"], []).append(job)
+        users_of_version.setdefault((prompt["name"], prompt["version"]), []).append(job)
     return [
         {
             "name": name,
@@ -47,6 +49,7 @@ def list_prompts(ctx: typer.Context, folder: Path | None) -> list[Prompt]:
                     "checksum_ok": True,
                     "owner": version.owner,
                     "updated_at": version.updated_at,
+                    "used_by": users_of_version.get((name, version.version), []),
                 }
                 for version in versions.values()
             ],

@@ -1,28 +1,35 @@
 """Which run does the user mean? A name, its unique beginning, a run id, `@latest`,
 `@latest-failed`; or one of a list."""
 
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
 import typer
 
+from codexrun_cli import context, durations
 from codexrun_cli.errors import CommandError, say
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output.table import fit, printable, width
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import RunFilter, Transport
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.resources.phases import STATUSES
 
+MAX_ABOUT_CHARACTERS = 40
 LATEST = {"@latest": None, "@latest-failed": "failed"}
 MAX_LISTED_RUNS = 15  # to pick one from
 MAX_SEARCHED_RUNS = 500
 
 
-def find_run(transport: Transport, name: str | None) -> Run:
-    """Return the run that is meant.
+def find_run(transport: Transport, name: str | None, statuses: Collection[str] = STATUSES) -> Run:
+    """Return the run that is meant. statuses: of runs that are offered where none was named.
 
     Raises:
         CommandError: there is none, or several.
         BadParameter: none was named, and nobody can be asked.
     """
     if name is None:
-        return _pick(transport)
+        return _pick(transport, statuses)
     if name.startswith("@"):
         return _latest(transport, name)
     try:
@@ -43,9 +50,11 @@ def find_run(transport: Transport, name: str | None) -> Run:
         raise
 
 
-def find_runs(transport: Transport, names: list[str]) -> list[Run]:
+def find_runs(
+    transport: Transport, names: list[str], statuses: Collection[str] = STATUSES
+) -> list[Run]:
     """Return the runs that are meant, each once, in their order."""
-    runs = [find_run(transport, name) for name in names] if names else [find_run(transport, None)]
+    runs = [find_run(transport, name, statuses) for name in names or (None,)]
     return list({run["run_id"]: run for run in runs}.values())
 
 
@@ -68,15 +77,31 @@ def _by_prefix(transport: Transport, prefix: str) -> list[Run]:
     ]
 
 
-def _pick(transport: Transport) -> Run:
+def _pick(transport: Transport, statuses: Collection[str]) -> Run:
     if not interactive():
         raise typer.BadParameter("name a run, or @latest")
-    runs = list(transport.runs(RunFilter(), MAX_LISTED_RUNS))
+    chosen = None if len(statuses) == len(STATUSES) else ",".join(sorted(statuses))
+    runs = list(transport.runs(RunFilter(status=chosen), MAX_LISTED_RUNS))
     if not runs:
-        raise CommandError(Code.NOT_FOUND, "there are no runs yet", hint="codexrun start JOB_TYPE")
-    for number, run in enumerate(runs, 1):
-        say(f"{number:3}  {run['name']}  {run['status']}")
+        raise CommandError(
+            Code.NOT_FOUND,
+            "there is no run to choose from" if chosen else "there are no runs yet",
+            hint="codexrun start JOB_TYPE",
+        )
+    for line in choices(runs, context.now()):
+        say(line)
     choice: int = typer.prompt("which run", type=int, default=1, err=True)
     if not 1 <= choice <= len(runs):
         raise typer.BadParameter(f"{choice} is not in the list")
     return runs[choice - 1]
+
+
+def choices(runs: Sequence[Run], now: datetime) -> list[str]:
+    """Return a numbered line for each run: name, status, age, and what it is about. Pure."""
+    names = max(width(run["name"]) for run in runs)
+    return [
+        f"{number:3}  {run['name']:<{names}}  {run['status']:<9}"
+        f"  {durations.age(run.get('created_at'), now):>4}"
+        f"  {fit(printable(run.get('title') or ''), MAX_ABOUT_CHARACTERS)}".rstrip()
+        for number, run in enumerate(runs, 1)
+    ]

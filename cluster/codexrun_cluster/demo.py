@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+import urllib.parse
 from typing import Any
 
 from codexrun_cluster import api_access
@@ -118,11 +119,18 @@ def _print_log(kubectl: list[str], env: dict[str, str], pod: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def tunnel(url: str) -> str:
+    """Return the command that brings the api's address of this machine to another one. Pure."""
+    host = urllib.parse.urlsplit(url)
+    return f"ssh -L 8080:{host.hostname}:{host.port or 80} USER@THIS_MACHINE"
+
+
 def _print_over_rest(api: api_access.ApiAccess | None) -> None:
     """Print the same run over REST, with what it takes to ask for it."""
     if api is None:
         return
-    print(f"api      {api.url}\ntoken    {api.token}")
+    print(f"api      {api.url}\ntoken    {api.token}\nconsole  {api.url}/console")
+    print(f"         from another machine: {tunnel(api.url)}, then http://localhost:8080/console")
     row = api.get(f"/runs/{RUN_NAME}")
     print(
         f"""

@@ -35,3 +35,20 @@ def moment(text: str, present: datetime | None = None) -> datetime:
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
         raise ValueError(f'"{text}" is out of range; use a year from {FIRST_YEAR} to {LAST_YEAR}')
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def short_duration(seconds: float) -> str:
+    """Return a duration such as `8s`, `3m12s`, `2h5m`, `3d4h`: two units at most, the rest is
+    dropped."""
+    total = max(0, round(seconds))
+    days, hours = divmod(total // 3600, 24)
+    minutes = total // 60 % 60
+    if days:
+        return _units((days, "d"), (hours, "h"))
+    if hours:
+        return _units((hours, "h"), (minutes, "m"))
+    return _units((minutes, "m"), (total % 60, "s")) if minutes else f"{total}s"
+
+
+def _units(large: tuple[int, str], small: tuple[int, str]) -> str:
+    return "".join(f"{number}{unit}" for number, unit in (large, small) if number)

@@ -60,9 +60,11 @@ class LineIndex:
         data = self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, min(offset, size))
         return self._before[block] + data.count(b"\n") + 1
 
-    def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
-        """Read number, offset, content and whole length of `count` lines; the content of a very
-        long one is cut."""
+    def read(
+        self, first: int, count: int, size: int, *, max_bytes: int = MAX_LINE_BYTES
+    ) -> Iterator[tuple[int, int, bytes, int]]:
+        """Read number, offset, content and whole length of `count` lines; the content of one that
+        is longer than `max_bytes` is cut there."""
         at = self.offset(first, size)
         number = first
         while number < first + count and at < size:
@@ -72,7 +74,7 @@ class LineIndex:
                 yield (
                     number,
                     at + begin,
-                    data[begin : min(end, begin + MAX_LINE_BYTES)],
+                    data[begin : min(end, begin + max_bytes)],
                     end - begin,
                 )
                 begin = end + 1
@@ -96,7 +98,7 @@ class LineIndex:
             yield (
                 number,
                 at,
-                self._archive.read(self._run_id, at, at + min(MAX_LINE_BYTES, whole)),
+                self._archive.read(self._run_id, at, at + min(max_bytes, whole)),
                 whole,
             )
             at = end

@@ -57,14 +57,15 @@ class PromptVersionView(BaseModel):
     checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
     owner: str
     updated_at: str
+    used_by: Annotated[list[str], Field(description="Job types that name this version.")] = []
     stats: Annotated[PromptRuns | None, Field(description="Absent while the registry is away.")] = (
         None
     )
 
     @classmethod
-    def of(cls, prompt: StoredPrompt, stats: PromptRuns | None) -> Self:
+    def of(cls, prompt: StoredPrompt, used_by: list[str], stats: PromptRuns | None) -> Self:
         names = ("version", "sha256", "checksum_ok", "owner", "updated_at")
-        return cls(**{name: getattr(prompt, name) for name in names}, stats=stats)
+        return cls(**{name: getattr(prompt, name) for name in names}, used_by=used_by, stats=stats)
 
 
 class PromptView(BaseModel):
@@ -128,7 +129,8 @@ async def get_prompt_version(
         )
     except Unavailable:
         stats = None
-    view = PromptVersionView.of(prompt, None).model_dump(exclude={"stats"})
+    used_by = _users(services).get((name, version), [])
+    view = PromptVersionView.of(prompt, used_by, None).model_dump(exclude={"stats"})
     return PromptText(**view, name=name, text=prompt.text, stats=stats)
 
 
@@ -138,20 +140,34 @@ async def _views(services: CurrentServices) -> list[PromptView]:
     except Unavailable as away:
         log.warning("prompts.without_stats", extra=fields(error=str(away)))
         sums = None
+    users = _users(services)
     versions: dict[str, list[PromptVersionView]] = {}
     for prompt in sorted(services.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
         row = sums.get((prompt.name, prompt.version)) if sums else None
         stats = None
         if sums is not None:
             stats = PromptRuns.model_validate(row) if row else PromptRuns()
-        versions.setdefault(prompt.name, []).append(PromptVersionView.of(prompt, stats))
-    users: dict[str, list[str]] = {}
-    for name, job_type in sorted(services.catalog.job_types.items()):
-        users.setdefault(job_type.spec.prompt.name, []).append(name)
+        used_by = users.get((prompt.name, prompt.version), [])
+        view = PromptVersionView.of(prompt, used_by, stats)
+        versions.setdefault(prompt.name, []).append(view)
+    of_any_version: dict[str, list[str]] = {}
+    for (name, _), job_types in users.items():
+        of_any_version.setdefault(name, []).extend(job_types)
     return [
-        PromptView(name=name, versions=prompt_versions, used_by=users.get(name, []))
+        PromptView(
+            name=name, versions=prompt_versions, used_by=sorted(of_any_version.get(name, []))
+        )
         for name, prompt_versions in versions.items()
     ]
+
+
+def _users(services: CurrentServices) -> dict[tuple[str, str], list[str]]:
+    """Return the job types that name a prompt version, sorted, by prompt and version."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for name, job_type in sorted(services.catalog.job_types.items()):
+        prompt = job_type.spec.prompt
+        users.setdefault((prompt.name, prompt.version), []).append(name)
+    return users
 
 
 async def _sums(services: CurrentServices) -> dict[tuple[str, str], PromptStats]:

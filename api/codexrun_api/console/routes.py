@@ -58,7 +58,7 @@ async def health(request: Request, services: CurrentServices, _: CurrentVisitor)
         here=services,
         rows=rows,
         lag=services.mirror.writer.lag,
-        **await run_list.cards(services, datetime.now(UTC)),
+        **await run_list.cards(services, Filter(), datetime.now(UTC)),
     )
 
 

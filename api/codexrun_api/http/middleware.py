@@ -19,6 +19,7 @@ from codexrun_core.logs import CONTEXT, fields
 
 log = logging.getLogger("codexrun_api.http")
 
+VERSION_PREFIX = "/v1"
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -54,6 +55,7 @@ class RequestMiddleware:
         try:
             drop_other_cookies(scope)
             check_head(scope)
+            drop_version(scope)
             length = Headers(scope=scope).get("content-length", "")
             if length.isdecimal() and int(length) > self.body_limit:
                 raise _too_large(self.body_limit)
@@ -67,6 +69,16 @@ class RequestMiddleware:
             if exchange.status:
                 raise  # the answer has begun: all that can be done is to cut it
             await problem.response(exchange.request_id)(scope, exchange.receive, exchange.send)
+
+
+def drop_version(scope: Scope) -> None:
+    """Let `/v1/runs` be `/runs`: both are this version, and a later one has a prefix of its own.
+    The console has one name only: its pages link to it."""
+    path = scope["path"]
+    if path.startswith(VERSION_PREFIX + "/") and not path.startswith(VERSION_PREFIX + "/console"):
+        scope["path"] = path.removeprefix(VERSION_PREFIX)
+        if raw := scope.get("raw_path"):
+            scope["raw_path"] = raw.removeprefix(VERSION_PREFIX.encode())
 
 
 class _Exchange:

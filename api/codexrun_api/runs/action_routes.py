@@ -1,6 +1,8 @@
-"""POST /runs/{id}/cancel and /retry, and both in bulk by the list's filter."""
+"""POST /runs/{id}/cancel and /retry, both in bulk by the list's filter, and PATCH and DELETE of a
+run."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -9,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
 from codexrun_api.runs.routes import IdempotencyKey, OriginHeader, WaitSeconds
-from codexrun_api.runs.start import respond, wait_until_terminal
+from codexrun_api.runs.start import respond, status_after_wait, wait_until_terminal
 from codexrun_api.schemas import query_params, requests, responses
 from codexrun_api.schemas.problems import (
     Problem,
@@ -23,9 +25,11 @@ from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
 from codexrun_api.schemas.responses import BulkAnswer, BulkItem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.logs import fields
 from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs.record import RunRecord
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["actions"])
 
 MAX_CONCURRENT_ACTIONS = 16
@@ -119,14 +123,48 @@ async def retry_many(
     )
 
 
+@router.patch(
+    "/runs/{id}",
+    operation_id="editRun",
+    response_model_exclude_none=True,
+    responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+)
+async def edit_run(
+    services: CurrentServices,
+    _: Caller,
+    run_id: query_params.RunId,
+    body: requests.EditRunRequest,
+) -> responses.RunView:
+    """Change the priority of a run that has not ended; of one that waits it is its place in the
+    queue."""
+    return services.view(await actions.set_priority(services, run_id, body.priority))
+
+
+@router.delete(
+    "/runs/{id}",
+    operation_id="deleteRun",
+    response_model_exclude_none=True,
+    responses=answers(401, 403, 404, 409, 422, 500, 503),
+)
+async def delete_run(
+    services: CurrentServices, user: Caller, run_id: query_params.RunId
+) -> responses.RunView:
+    """Delete the object of a run that has ended, with its Job and pod. What is recorded of it, its
+    log and its artifacts stay until the clean-up."""
+    record = await actions.delete(services, run_id)
+    log.info("run.deleted", extra=fields(run_id=record.run_id, name=record.name, user=user))
+    return services.view(record)
+
+
 @router.post(
     "/runs/{id}/cancel",
     operation_id="cancelRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
 )
-async def cancel_run(
+async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
+    response: Response,
     services: CurrentServices,
     user: Caller,
     run_id: query_params.RunId,
@@ -136,7 +174,10 @@ async def cancel_run(
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
     record = await actions.cancel(services, run_id, user, body.reason if body else None)
-    return services.view(await wait_until_terminal(services, record, wait) if wait else record)
+    if wait:
+        record = await wait_until_terminal(services, record, wait)
+        response.status_code = status_after_wait(record)
+    return services.view(record)
 
 
 @router.post(
@@ -144,7 +185,7 @@ async def cancel_run(
     operation_id="retryRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,

@@ -68,6 +68,37 @@ async def cancel(services: Services, run_id: str, user: str, reason: str | None)
     raise Problem(503, "unavailable", "the run keeps changing; try again", retry_after=1)
 
 
+async def set_priority(services: Services, run_id: str, priority: int) -> RunRecord:
+    """Change the priority of a run that has not ended. run_id: or its name.
+
+    Raises:
+        Problem: there is no such run, or it has ended.
+    """
+    run = services.mirror.find(run_id)
+    if run is None:
+        record = await services.find(run_id)
+        raise not_found(run_id) if record is None else _over(record.name, record.status)
+    if run.status.phase.terminal:
+        raise _over(run.metadata.name, run.status.phase.lower())
+    path = f"{services.kube.runs}/{run.metadata.name}"
+    # With its uid: another run may have the name by now.
+    patch = {"metadata": {"uid": run.metadata.uid}, "spec": {"priority": priority}}
+    try:
+        raw = await services.kube.merge(path, patch)
+    except (NotFound, Conflict) as gone:
+        raise not_found(run_id) from gone
+    except Refused as refused:
+        raise from_refusal(refused) from refused
+    services.mirror.seen(raw)
+    return await services.record(CodexRun.model_validate(raw))
+
+
+def _over(name: str, status: str) -> Problem:
+    return Problem(
+        409, "run-finished", f'run "{name}" has ended ({status}); only a new run can be different'
+    )
+
+
 async def delete(services: Services, run_id: str) -> RunRecord:
     """Delete the object of a run that has ended, and with it its Job and pod. Row, log and
     artifacts stay. run_id: or its name.

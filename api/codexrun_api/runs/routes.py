@@ -102,6 +102,21 @@ class Stats(BaseModel):
     median_seconds: float | None
     p95_seconds: float | None
     job_types: list["JobTypeStats"]
+    groups: Annotated[
+        list["GroupStats"] | None,
+        Field(description="With `group_by`: the most expensive first, days in their order."),
+    ] = None
+
+
+class GroupStats(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    key: Annotated[str, Field(description="Empty for runs that have none.", examples=["payments"])]
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
 
 
 class JobTypeStats(BaseModel):
@@ -116,11 +131,18 @@ class JobTypeStats(BaseModel):
 
 
 @router.post(
+    "/runs",
+    operation_id="createRun",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+)
+@router.post(
     "/runs/start",
     operation_id="startRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
@@ -165,7 +187,10 @@ async def list_runs(
             detail,
             errors=[FieldError(parameter="page_token", detail=detail)],
         ) from error
-    views = [responses.of_record(record, services.settings.external_url) for record in page.runs]
+    views = [
+        responses.of_record(record, services.settings.external_url, title=services.title(record))
+        for record in page.runs
+    ]
     return json_response(RunList(runs=views, next_page_token=page.next_token))
 
 
@@ -214,12 +239,23 @@ async def _transitions(services: CurrentServices, run_id: str) -> list[Transitio
         return None
 
 
-@router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
+@router.get(
+    "/stats",
+    operation_id="getStats",
+    response_model_exclude_unset=True,
+    responses=answers(401, 422, 500, 503),
+)
 async def get_stats(
-    services: CurrentServices, _: Caller, query: Annotated[query_params.RunFilterQuery, Query()]
+    services: CurrentServices, _: Caller, query: Annotated[query_params.StatsQuery, Query()]
 ) -> Stats:
-    """Counts by status, tokens and cost of the runs that match."""
-    return Stats.model_validate(await services.registry.stats(query.filter()))
+    """Counts by status, tokens and cost of the runs that match; with `group_by` also of each
+    group."""
+    run_filter = query.filter()
+    stats = Stats.model_validate(await services.registry.stats(run_filter))
+    if query.group_by:
+        groups = await services.registry.grouped(run_filter, query.group_by)
+        stats.groups = [GroupStats.model_validate(group) for group in groups]
+    return stats
 
 
 def json_response(view: BaseModel) -> Response:

@@ -27,6 +27,7 @@ from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs import names, new_run
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
 from codexrun_core.runs.new_run import NewRun
@@ -140,11 +141,18 @@ async def respond(
     record = started.record
     if wait:
         record = await wait_until_terminal(services, record, wait)
+        response.status_code = status_after_wait(record)
     response.headers["Location"] = f"{services.settings.external_url}/runs/{record.run_id}"
     response.headers["Retry-After"] = "2"
     if started.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return services.view(record)
+
+
+def status_after_wait(record: RunRecord) -> int:
+    """Return the status of an answer that has waited for the run's end: 200 where it has come, 202
+    where it is still to come."""
+    return 200 if record.status in ENDED_STATUSES else 202
 
 
 async def wait_until_terminal(services: Services, record: RunRecord, seconds: float) -> RunRecord:

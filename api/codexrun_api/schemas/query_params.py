@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from codexrun_core.registry.groups import GROUPINGS, check_grouping
 from codexrun_core.resources.phases import STATUSES
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.label_rules import parse_selector
@@ -68,6 +69,9 @@ class RunFilterQuery(BaseModel):
     retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = (
         None
     )
+    failure_class: Annotated[
+        Word | None, Field(description="Why it failed.", examples=["rate_limit,model_error"])
+    ] = None
     label: Annotated[
         Word | None,
         Field(
@@ -95,11 +99,20 @@ class RunFilterQuery(BaseModel):
             search=self.search or "",
             retry_of=several(self.retry_of),
             labels=parse_selector(self.label) if self.label else (),
+            failure_class=several(self.failure_class),
         )
 
     @property
     def empty(self) -> bool:
         return not self.model_dump(exclude_none=True)
+
+
+class StatsQuery(RunFilterQuery):
+    group_by: Annotated[
+        Word | None,
+        Field(description=f"{', '.join(GROUPINGS)}, or label:KEY.", examples=["label:team", "day"]),
+        _read_by(check_grouping),
+    ] = None
 
 
 class RunListQuery(RunFilterQuery):

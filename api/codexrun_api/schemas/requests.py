@@ -133,6 +133,16 @@ class RetryRunRequest(Overrides):
     ] = False
 
 
+class EditRunRequest(RequestBody):
+    """What of a run may change after its start."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"priority": 10}})
+
+    priority: Annotated[
+        WholeNumber, Field(ge=-1000, le=1000, description="Higher runs start first.")
+    ]
+
+
 class CancelRunRequest(RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "superseded"}})
 

@@ -10,6 +10,7 @@ from codexrun_api.schemas.problems import ProblemBody
 from codexrun_api.schemas.requests import MAX_BULK_RUNS
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import STATUSES, FailureClass
 from codexrun_core.runs.record import RunRecord, record_of
 
 RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
@@ -18,11 +19,15 @@ RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 class UsageView(BaseModel):
     """0 beside `complete: false` means not known."""
 
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    total_tokens: int
+    input_tokens: Annotated[
+        int, Field(description="Tokens sent to the model, cached ones included.")
+    ]
+    cached_input_tokens: Annotated[int, Field(description="Of these, read from the model's cache.")]
+    output_tokens: Annotated[
+        int, Field(description="Tokens that the model answered, reasoning included.")
+    ]
+    reasoning_tokens: Annotated[int, Field(description="Of these, for reasoning.")]
+    total_tokens: Annotated[int, Field(description="Input and output together.")]
     at_most_tokens: Annotated[
         int | None,
         Field(
@@ -31,16 +36,30 @@ class UsageView(BaseModel):
             )
         ),
     ] = None
-    requests: int
-    cost_cents: int
-    cost_micro_usd: int | None = None
-    complete: bool
+    requests: Annotated[int, Field(description="Requests that reached the model.")]
+    cost_cents: Annotated[int, Field(description="cost_micro_usd in cents, rounded up.")]
+    cost_micro_usd: Annotated[
+        int | None, Field(description="Millionths of a US dollar; absent where a price is unknown.")
+    ] = None
+    complete: Annotated[
+        bool, Field(description="False while the run goes on, or where some usage was never seen.")
+    ]
 
 
 class FailureView(BaseModel):
-    class_: Annotated[str, Field(alias="class", serialization_alias="class", examples=["timeout"])]
-    message: str | None = None
-    retryable: bool
+    class_: Annotated[
+        str,
+        Field(
+            alias="class",
+            serialization_alias="class",
+            description=(f"One of {', '.join(FailureClass)}; a newer operator may add others."),
+            examples=["timeout"],
+        ),
+    ]
+    message: Annotated[str | None, Field(description="What happened, for people.")] = None
+    retryable: Annotated[
+        bool, Field(description="Whether the same run, started again, has a fair chance.")
+    ]
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
@@ -80,34 +99,60 @@ class RunView(BaseModel):
     )
 
     run_id: Annotated[str, Field(description="The object's metadata.uid.", examples=[RUN_ID])]
-    name: str
-    namespace: str
-    job_type: str
-    status: Annotated[str, Field(examples=["running"])]
-    reason: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    name: Annotated[str, Field(description="The object's metadata.name.")]
+    namespace: Annotated[str, Field(description="Where the object is.")]
+    job_type: Annotated[str, Field(description="Its kind of work.")]
+    status: Annotated[
+        str,
+        Field(
+            description=(f"One of {', '.join(STATUSES)}; a newer operator may add others."),
+            examples=["running"],
+        ),
+    ]
+    reason: Annotated[
+        str | None, Field(description="Why it has this status, one CamelCase word.")
+    ] = None
+    created_at: Annotated[datetime | None, Field(description="When its object was created.")] = None
+    updated_at: Annotated[datetime | None, Field(description="When it last changed.")] = None
+    started_at: Annotated[datetime | None, Field(description="When the agent started.")] = None
+    finished_at: Annotated[datetime | None, Field(description="When the run ended.")] = None
     deleted_at: Annotated[
         datetime | None, Field(description="When its object was found to be gone.")
     ] = None
-    prompt_name: str | None = None
-    prompt_version: str | None = None
-    prompt_sha256: str | None = None
-    model: str | None = None
-    effort: str | None = None
-    params: dict[str, Any] = {}
+    prompt_name: Annotated[str | None, Field(description="The prompt it uses.")] = None
+    prompt_version: Annotated[str | None, Field(description="Which version of it.")] = None
+    prompt_sha256: Annotated[str | None, Field(description="The checksum of that text.")] = None
+    model: Annotated[str | None, Field(description="The model it uses.")] = None
+    effort: Annotated[str | None, Field(description="The reasoning effort that was asked for.")] = (
+        None
+    )
+    params: Annotated[dict[str, Any], Field(description="Its inputs.")] = {}
+    title: Annotated[
+        str | None,
+        Field(
+            description=(
+                "What the run is about: its job type's titleTemplate filled in, or its main input."
+                " Not part of a stream's events."
+            )
+        ),
+    ] = None
     labels: Annotated[dict[str, str], Field(description="The object's metadata.labels.")] = {}
-    priority: int = 0
+    priority: Annotated[int, Field(description="Higher runs start first.")] = 0
     result: Annotated[str | None, Field(description="The final message, cut at 2 KiB.")] = None
-    error: str | None = None
-    failure_class: str | None = None
-    failure: FailureView | None = None
-    usage: UsageView
-    usage_complete: bool = True
-    cost_tokens: int = 0
-    cost_cents: int = 0
+    error: Annotated[
+        str | None, Field(description="Why it failed, was rejected or was cancelled, for people.")
+    ] = None
+    failure_class: Annotated[str | None, Field(description="The same as failure.class.")] = None
+    failure: Annotated[FailureView | None, Field(description="Why it failed.")] = None
+    usage: Annotated[UsageView, Field(description="What it has used, as the gate counts.")]
+    usage_complete: Annotated[bool, Field(description="The same as usage.complete.")] = True
+    cost_tokens: Annotated[int, Field(description="The same as usage.total_tokens.")] = 0
+    cost_cents: Annotated[int, Field(description="The same as usage.cost_cents.")] = 0
+    attempt: Annotated[int | None, Field(description="Which attempt this is; one Job each.")] = None
+    turns: Annotated[int | None, Field(description="Turns that Codex began.")] = None
+    thread_id: Annotated[
+        str | None, Field(description="Its Codex thread, which a retry can resume.")
+    ] = None
     waiting_until: Annotated[
         datetime | None,
         Field(
@@ -117,9 +162,6 @@ class RunView(BaseModel):
             )
         ),
     ] = None
-    attempt: int | None = None
-    turns: int | None = None
-    thread_id: str | None = None
     commit_id: Annotated[
         str | None, Field(description="The commit that was checked out, for a Git workspace.")
     ] = None
@@ -127,16 +169,27 @@ class RunView(BaseModel):
         list[str],
         Field(description="What people should know of the run although it did not fail for it."),
     ] = []
-    retry_of: str | None = None
-    retry_of_name: str | None = None
-    requested_by: str | None = None
-    origin: str | None = None
-    log_path: str | None = None
-    log_bytes: int | None = None
-    log_complete: bool | None = None
-    log_note: str | None = None
-    queue: QueueView | None = None
-    links: LinksView
+    retry_of: Annotated[str | None, Field(description="Run id of the run that it repeats.")] = None
+    retry_of_name: Annotated[str | None, Field(description="The name of that run.")] = None
+    requested_by: Annotated[str | None, Field(description="Who started it.")] = None
+    origin: Annotated[str | None, Field(description="How: api, cli, console or kubectl.")] = None
+    log_path: Annotated[str | None, Field(description="Where the archive has its log.")] = None
+    log_bytes: Annotated[int | None, Field(description="Bytes of its log so far.")] = None
+    log_complete: Annotated[
+        bool | None,
+        Field(description="Whether all of it was archived; absent while it is written."),
+    ] = None
+    log_note: Annotated[str | None, Field(description="Why and where the log ends early.")] = None
+    queue: Annotated[
+        QueueView | None, Field(description="Its place in the queue, while it waits.")
+    ] = None
+    links: Annotated[LinksView, Field(description="Addresses of what belongs to it.")]
+
+
+# of a route whose `wait` may outlast the run, for OpenAPI
+ENDED: dict[int | str, dict[str, Any]] = {
+    200: {"model": RunView, "description": "It has ended within `wait`."}
+}
 
 
 class BulkItem(BaseModel):
@@ -156,7 +209,14 @@ class BulkAnswer(BaseModel):
     results: list[BulkItem]
 
 
-def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None = None) -> RunView:
+def of_record(
+    record: RunRecord,
+    external_url: str = "",
+    queue: QueueView | None = None,
+    *,
+    title: str | None = None,
+) -> RunView:
+    """Return a run as callers see it. title: where its job type was looked at."""
     own = f"{external_url}/runs/{record.run_id}"
     failure = None
     if record.failure_class:
@@ -181,7 +241,14 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
     actions = {name: f"{own}/{name}" for name in ("cancel", "retry", "logs", "artifacts")}
     links = LinksView(self=own, **actions)
     return RunView(
-        **{**columns, "failure": failure, "usage": usage, "links": links, "queue": queue}
+        **{
+            **columns,
+            "failure": failure,
+            "usage": usage,
+            "links": links,
+            "queue": queue,
+            "title": title,
+        }
     )
 
 

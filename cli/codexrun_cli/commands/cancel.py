@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import bulk_actions, context, options, output
-from codexrun_cli.durations import short
 from codexrun_cli.errors import say
 from codexrun_cli.follow import run_to_end
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
 from codexrun_core.resources.phases import LIVE_STATUSES
+from codexrun_core.times import short_duration
 
 
 def cancel(
@@ -46,6 +46,7 @@ def cancel(
             run_filter,
             ",".join(LIVE_STATUSES),
             "cancel",
+            LIVE_STATUSES,
             dry_run=dry_run,
             yes=yes,
         )
@@ -75,7 +76,7 @@ def cancel(
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
     started_at = time.monotonic()
     stopped_run = run_to_end.see_through(ctx, transport, run, "watch", timeout=timeout)
-    duration = short(time.monotonic() - started_at)
+    duration = short_duration(time.monotonic() - started_at)
     say(
         f"{stopped_run['name']}: {stopped_run['status']} after {duration}"
         + (f", {stopped_run['error']}" if stopped_run.get("error") else "")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, durations, options, output, run_selection
+from codexrun_cli.commands.apply import patch_of
 from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import printable
@@ -33,7 +34,9 @@ Name = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completion.ru
 def diff(
     ctx: typer.Context,
     a: Name,
-    b: Name,
+    b: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", autocompletion=completion.runs)
+    ] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Only what was asked for.")] = False,
     result: Annotated[bool, typer.Option("--result", help="Only what came of it.")] = False,
     log: Annotated[
@@ -41,7 +44,8 @@ def diff(
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Show what differs between two runs. Exit code 1 if anything does, like diff."""
+    """Show what differs between two runs: exit code 1 if anything does, like diff. Of one run, show
+    what it changed in its workspace."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)
@@ -49,6 +53,11 @@ def diff(
         usage("give one of --spec, --result and --log")
     with opened(context.flags(ctx)) as transport:
         first = run_selection.find_run(transport, a)
+        if b is None:
+            if spec or result or log or not output_format.human:
+                usage("name two runs to compare; of one run there is the patch, as it is")
+            output.write_bytes(patch_of(transport, first))
+            return
         second = run_selection.find_run(transport, b)
         if log:
             text = _diff_logs(transport, first, second)

@@ -49,7 +49,6 @@ def show(
             raise CommandError(
                 Code.NOT_FOUND,
                 f'there is no job type "{name}"',
-                title="Not Found",
                 hint="`codexrun jobtypes list` shows what can be started",
             )
         if output_format.name != "table":

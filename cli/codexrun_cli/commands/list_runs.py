@@ -62,7 +62,7 @@ def list_runs(
                 + (" match" if not run_filter.empty else " yet; start one: codexrun start JOB_TYPE")
             )
         if has_more and output_format.human:
-            say(f"there are more; --limit {limit * 2} shows some of them")
+            say(f"showing the first {limit}; use --limit for more")
         if watch:
             _print_changes(
                 ctx, lambda: list(transport.runs(run_filter, limit, sort)), runs, output_format

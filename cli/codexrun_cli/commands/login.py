@@ -1,4 +1,4 @@
-"""`codexrun login`: remember an api and a token for it."""
+"""`codexrun login` and `logout`: remember an api and a token for it, and forget them."""
 
 import sys
 from typing import Annotated
@@ -29,9 +29,7 @@ def login(
     elif interactive():
         token = typer.prompt(f"token for {server}", hide_input=True, err=True).strip()
     else:
-        usage(
-            "nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE"
-        )
+        usage("stdin is not a terminal; pipe the token in: codexrun login URL --with-token < FILE")
     if not token:
         usage("no token was given")
     # proves URL and token
@@ -39,3 +37,15 @@ def login(
     file = settings.path()
     settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
     say(f"{server} and its token are stored in {file}, readable by you alone")
+
+
+def logout() -> None:
+    """Forget the stored api and its token. The token stays valid until the api's owner takes it
+    away."""
+    file = settings.path()
+    stored = settings.read(file)
+    if "token" not in stored and "server" not in stored:
+        say("nothing is stored")
+        return
+    settings.write(file, {k: v for k, v in stored.items() if k not in ("server", "token")})
+    say(f"{stored.get('server', 'the api')} and its token are no longer in {file}")

@@ -95,10 +95,7 @@ def verify(
             fail(*problems)
     texts = len(folder.index.all())
     job_types = len(folder.job_types)
-    typer.echo(
-        f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they"
-        " should be"
-    )
+    typer.echo(f"OK: {_count(texts, 'prompt version')}, {_count(job_types, 'job type')}")
 
 
 FOLDER_HELP = "Of this folder, rather than of the cluster."
@@ -119,7 +116,8 @@ def list_prompts(
     """List prompts: versions, checksums, who answers for them, and which job types use them."""
     output_format = output.parse(fmt, headers=not no_headers)
     rows = [
-        {"name": prompt["name"], **version, "used_by": prompt["used_by"]}
+        # An api before 0.2 knows only the job types of all versions together.
+        {"name": prompt["name"], "used_by": prompt["used_by"], **version}
         for prompt in prompt_source.list_prompts(ctx, folder)
         for version in prompt["versions"]
     ]
@@ -186,7 +184,7 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt; it may be new.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new text; - is stdin.")],
     owner: Annotated[
-        str | None, typer.Option(help="Who answers for it; the last version's owner if absent.")
+        str | None, typer.Option(help="The owner; the last version's if left out.")
     ] = None,
     folder: Annotated[
         Path,
@@ -210,9 +208,7 @@ def add(
                 else None
             )
             if not versions:
-                raise typer.BadParameter(
-                    "a new prompt needs somebody who answers for it: --owner NAME"
-                )
+                raise typer.BadParameter("a new prompt needs an owner: --owner NAME")
             owner = list(versions.values())[-1].owner
         published = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
     except FolderError as error:

@@ -1,5 +1,6 @@
 """`codexrun retry`: run again what has ended."""
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -7,7 +8,12 @@ import typer
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import say, usage
 from codexrun_cli.follow import run_to_end
+from codexrun_cli.transports import RunFilter, Transport
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.resources.phases import ENDED_STATUSES
+from codexrun_core.schemas.typed_inputs import coerced
+
+RETRIES_ASKED_AT_ONCE = 12  # run ids in one filter, which has 512 characters
 
 
 @options.grouped
@@ -27,6 +33,13 @@ def retry(
     since: options.Since = None,
     older: options.Older = None,
     labels: options.Labels = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="With a filter: also runs that were retried already, or would fail again.",
+        ),
+    ] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     following: options.FollowOptions,
@@ -45,12 +58,26 @@ def retry(
     )
     with opened(context.flags(ctx)) as transport:
         runs = bulk_actions.select_runs(
-            transport, names, run_filter, "failed", "retry", dry_run=dry_run, yes=yes
+            transport,
+            names,
+            run_filter,
+            "failed",
+            "retry",
+            ENDED_STATUSES,
+            dry_run=dry_run,
+            yes=yes,
         )
         inputs = body.pop("inputs", None)
+        schemas = {}
+        if changes.from_text:
+            schemas = {item["name"]: item.get("inputs_schema") for item in transport.job_types()}
 
         def again(run: Run) -> Run:
-            more = {"inputs": {**(run.get("params") or {}), **inputs}} if inputs else {}
+            more = {}
+            if inputs:
+                schema = schemas.get(run["job_type"])
+                typed = coerced(inputs, changes.from_text, schema)
+                more = {"inputs": {**(run.get("params") or {}), **typed}}
             return transport.retry(run["run_id"], {**body, **more}, key)
 
         if len(runs) == 1 and run_filter.empty and not dry_run:
@@ -63,5 +90,47 @@ def retry(
                 "--wait, --watch and --follow are for one run; wait for several with `codexrun"
                 " wait`"
             )
-        results = [bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0] for run in runs]
+        skipped = {} if everything or names else futile(runs, _retries(transport, runs))
+        results = []
+        for run in runs:
+            if reason := skipped.get(run["run_id"]):
+                results.append(
+                    {
+                        "name": run["name"],
+                        "run_id": run["run_id"],
+                        "outcome": "skipped",
+                        "status": run["status"],
+                        "error": reason,
+                    }
+                )
+            else:
+                results.append(bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0])
     bulk_actions.report(ctx, results, output_format, "retry")
+
+
+def futile(runs: Iterable[Run], retries: Iterable[Run]) -> dict[str, str]:
+    """Return, by run id, why a run is not worth retrying: it was retried already, by a run that
+    succeeded or goes on, or its failure is one that a retry would repeat. Pure."""
+    reasons = {}
+    for run in runs:
+        failure = run.get("failure")
+        if failure and not failure["retryable"]:
+            reasons[run["run_id"]] = f"a retry would end the same way ({failure['class']})"
+    for retry_of_run in retries:
+        status = retry_of_run["status"]
+        source = retry_of_run.get("retry_of")
+        if source and (status == "succeeded" or status not in ENDED_STATUSES):
+            reasons[source] = f"already retried as {retry_of_run['name']} ({status})"
+    return reasons
+
+
+def _retries(transport: Transport, runs: Sequence[Run]) -> list[Run]:
+    ids = [run["run_id"] for run in runs]
+    return [
+        retry_of_run
+        for start in range(0, len(ids), RETRIES_ASKED_AT_ONCE)
+        for retry_of_run in transport.runs(
+            RunFilter(retry_of=",".join(ids[start : start + RETRIES_ASKED_AT_ONCE])),
+            bulk_actions.MAX_RUNS,
+        )
+    ]

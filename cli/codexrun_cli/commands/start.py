@@ -1,15 +1,21 @@
 """`codexrun start`: a run of a job type, or with --dry-run the object that would be made."""
 
 import uuid
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
 from codexrun_cli import completion, context, options, output
-from codexrun_cli.errors import usage
+from codexrun_cli.errors import CommandError, say, usage
+from codexrun_cli.exit_codes import Code
 from codexrun_cli.follow import run_to_end
-from codexrun_cli.transports import Json
+from codexrun_cli.terminal import interactive
+from codexrun_cli.transports import Json, Transport
+from codexrun_cli.transports.schemas import JobType
+from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.runs import names, new_run
+from codexrun_core.schemas.typed_inputs import coerced, missing
 
 
 @options.grouped
@@ -17,11 +23,13 @@ def start(
     ctx: typer.Context,
     *,
     job_type: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="JOB_TYPE", help="What to run.", autocompletion=completion.job_types
+            metavar="JOB_TYPE",
+            help="What to run; on a terminal you can leave it out and choose.",
+            autocompletion=completion.job_types,
         ),
-    ],
+    ] = None,
     changes: options.ChangeOptions,
     git: Annotated[str | None, typer.Option(metavar="URL", help="Repository to work on.")] = None,
     ref: Annotated[
@@ -36,7 +44,7 @@ def start(
         typer.Option(
             metavar="DURATION",
             callback=options.read_duration,
-            help="When the finished object goes.",
+            help="Delete the object this long after it finishes.",
         ),
     ] = None,
     label: options.NewLabels = None,
@@ -53,8 +61,12 @@ def start(
     ] = None,
     fmt: options.Output = None,
 ) -> None:
-    """Start a run. It queues if every slot is taken, unless --reject."""
+    """Start a run. It queues if every slot is taken, unless --reject. On a terminal you are asked
+    for the inputs that it lacks."""
     output_format = output.parse(fmt)
+    asks = interactive() and dry_run is None
+    if job_type is None and not asks:
+        usage("name a job type; `codexrun jobtypes list` shows what can be started")
     if ref and not git:
         usage("--ref is of a repository; give --git too")
     request: Json = {
@@ -73,13 +85,60 @@ def start(
         return
     from codexrun_cli.transports.connection import opened
 
-    # A name and a key of this very call: repeated after a lost answer, it is the same run.
-    generated = {} if key or name else {"name": names.fresh_name(job_type)}
     with opened(context.flags(ctx)) as transport:
-        run = transport.start(
-            {**request, **generated}, key or (str(uuid.uuid4()) if generated else None)
-        )
+        if asks or changes.from_text:
+            request = _completed(transport, request, changes.from_text, asks=asks)
+        # A name and a key of this very call: repeated after a lost answer, it is the same run.
+        generated = {} if key or name else {"name": names.fresh_name(request["job_type"])}
+        try:
+            run = transport.start(
+                {**request, **generated}, key or (str(uuid.uuid4()) if generated else None)
+            )
+        except CommandError as error:
+            error.hint = error.hint.replace("JOB_TYPE", request["job_type"])
+            raise
         run_to_end.go_on(ctx, transport, run, following, output_format)
+
+
+def _completed(
+    transport: Transport, request: Json, from_text: Collection[str], *, asks: bool
+) -> Json:
+    """Return the request with inputs as the job type's schema wants them; asks: for what is
+    missing."""
+    job_types = transport.job_types()
+    name = request.get("job_type") or _pick_job_type(job_types)
+    chosen = next((item for item in job_types if item["name"] == name), None)
+    if chosen is None:  # the answer to the start says so
+        return request
+    from codexrun_core.schemas.inputs import inputs_schema
+
+    schema = chosen.get("inputs_schema")
+    inputs = coerced(request.get("inputs") or {}, from_text, schema)
+    if asks:
+        if schema is None:
+            prompt = transport.prompt_text(chosen["prompt_name"], chosen["prompt_version"])
+            schema = inputs_schema(None, placeholders(prompt))
+        asked = {
+            key: typer.prompt(f"{key} ({about.rstrip('.')})" if about else key, err=True)
+            for key, about in missing(inputs, schema).items()
+        }
+        inputs |= coerced(asked, asked, schema)
+    return {**request, "job_type": name, **({"inputs": inputs} if inputs else {})}
+
+
+def _pick_job_type(job_types: list[JobType]) -> str:
+    if not job_types:
+        raise CommandError(
+            Code.NOT_FOUND,
+            "there are no job types",
+            hint="`codexrun prompts manifests DIR | kubectl apply -f -` brings some",
+        )
+    for number, item in enumerate(job_types, 1):
+        say(f"{number:3}  {item['name']}  {item.get('description') or ''}".rstrip())
+    choice: int = typer.prompt("which job type", type=int, default=1, err=True)
+    if not 1 <= choice <= len(job_types):
+        usage(f"{choice} is not in the list")
+    return job_types[choice - 1]["name"]
 
 
 def _seconds(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -9,25 +10,36 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import context, options, output
-from codexrun_cli.errors import say
+from codexrun_cli.errors import CommandError, say
 from codexrun_cli.output.table import Column
 from codexrun_cli.transports import Json, RunFilter, Transport
 from codexrun_cli.transports.schemas import Run, Stats
+from codexrun_core.prices.money import money
 
-GROUPINGS = ("job-type", "model", "user", "day", "status")
+GROUPINGS = ("job-type", "model", "user", "day", "status", "prompt", "failure-class")
+SUMMED_HERE = ("model", "user", "day", "status")  # where an older api does not group
 MAX_RUNS = 1_000_000
 
 
 def stats(
     ctx: typer.Context,
     by: Annotated[
-        str, typer.Option("--by", metavar="job-type|model|user|day|status", help="What a row is.")
+        str,
+        typer.Option(
+            "--by",
+            metavar="GROUPING",
+            help=f"What a row is: {', '.join(GROUPINGS)}, or label:KEY.",
+        ),
     ] = "job-type",
     since: options.Since = None,
     older: options.Older = None,
     job_type: options.JobTypes = None,
     status: options.Statuses = None,
     user: options.Users = None,
+    prompt: options.Prompts = None,
+    model: options.Models = None,
+    search: options.Search = None,
+    labels: options.Labels = None,
     fmt: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FORMAT", help=f"csv|{output.HELP}")
     ] = None,
@@ -36,11 +48,22 @@ def stats(
     """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 
-    if by not in GROUPINGS:
-        raise typer.BadParameter(f'"{by}": use {", ".join(GROUPINGS)}', param_hint="--by")
+    if by not in GROUPINGS and not re.fullmatch("label:.+", by):
+        raise typer.BadParameter(
+            f'"{by}" is not a valid grouping; use {", ".join(GROUPINGS)}, or label:KEY',
+            param_hint="--by",
+        )
     output_format = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)
     run_filter = options.run_filter(
-        job_type=job_type, status=status, user=user, since=since, older=older
+        job_type=job_type,
+        status=status,
+        user=user,
+        prompt=prompt,
+        model=model,
+        search=search,
+        labels=labels,
+        since=since,
+        older=older,
     )
     with opened(context.flags(ctx)) as transport:
         total = transport.ask("GET", "/stats", "stats", query=run_filter.query())
@@ -52,7 +75,7 @@ def stats(
         rate = total.get("success_rate")
         say(
             f"{total['runs']} runs, {total['cost_tokens']} tokens,"
-            f" {_money(total['cost_micro_usd'])} at list prices"
+            f" {money(total['cost_micro_usd'] or 0)} at list prices"
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
     else:
@@ -65,14 +88,24 @@ def stats(
 
 
 def _groups(transport: Transport, run_filter: RunFilter, total: Stats, by: str) -> list[Json]:
-    """Return a row for each; the api groups by job type itself, all else is summed up from its
-    runs."""
+    """Return a row for each group; what an older api does not group is summed up here."""
     if by == "job-type":
         return [
             _row(item["job_type"], item["statuses"], item["cost_tokens"], item["cost_micro_usd"])
             for item in total["job_types"]
         ]
-    return group_runs(transport.runs(run_filter, MAX_RUNS), by)
+    query = {**run_filter.query(), "group_by": by.replace("-", "_")}
+    try:
+        groups = transport.ask("GET", "/stats", "stats", query=query)["groups"]
+    except CommandError as error:
+        unknown = any(item.get("parameter") == "group_by" for item in error.errors)
+        if by not in SUMMED_HERE or not unknown:
+            raise
+        return group_runs(transport.runs(run_filter, MAX_RUNS), by)
+    return [
+        _row(item["key"], item["statuses"], item["cost_tokens"], item["cost_micro_usd"])
+        for item in groups
+    ]
 
 
 def group_runs(runs: Iterable[Run], by: str) -> list[Json]:
@@ -120,10 +153,6 @@ def _csv(groups: list[Json], *, headers: bool) -> str:
     return text.getvalue()
 
 
-def _money(micro: int | None) -> str:
-    return f"${(micro or 0) / 1e6:.2f}"
-
-
 def _kind(by: str) -> output.Kind[Json]:
     return output.Kind[Json](
         schema="codexrun.stats-row/v1",
@@ -140,6 +169,6 @@ def _kind(by: str) -> output.Kind[Json]:
                 right=True,
             ),
             Column("TOKENS", lambda row: str(row["cost_tokens"]), right=True),
-            Column("COST", lambda row: _money(row["cost_micro_usd"]), right=True),
+            Column("COST", lambda row: money(row["cost_micro_usd"] or 0), right=True),
         ],
     )

@@ -41,7 +41,7 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
             yield note("version", error.detail)
         return None
     namespace = str(version.get("namespace") or "") or None
-    yield ok("token", "the api knows it")
+    yield ok("token", "accepted")
     client = own()
     server = str(version.get("version"))
     if skew(client, server):
@@ -54,10 +54,10 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
     if lag > MAX_LAG_SECONDS:
         yield failed(
             "registry",
-            f"writes are {lag:.0f} s late",
-            f"kubectl logs -n {namespace} -l app.kubernetes.io/component=api --tail=-1"
-            " | grep row.late",
+            f"writes are {lag:.0f}s behind",
+            f"is the database up? kubectl logs -n {namespace}"
+            " -l app.kubernetes.io/component=api --tail=-1 | grep row.late",
         )
     else:
-        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f} s late")
+        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f}s behind")
     return namespace

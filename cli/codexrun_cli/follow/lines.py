@@ -66,6 +66,7 @@ class Reader:
         self._max_output_lines = max_output_lines
         self.turns = 0
         self.last_command = ""  # for a status line
+        self._reconnecting = False
         self._open_commands: set[str] = set()  # ids of their items
 
     def read(self, line: bytes) -> list[DisplayLine]:
@@ -97,6 +98,8 @@ class Reader:
         return [DisplayLine("note", text or _compact(entry))]
 
     def _event(self, event: Event) -> list[DisplayLine]:
+        was_reconnecting = self._reconnecting
+        self._reconnecting = event.type == events.ERROR and events.is_reconnect(event.message)
         match event.type:
             case events.THREAD_STARTED:
                 return [DisplayLine("dim", f"thread {event.thread_id}")]
@@ -109,7 +112,10 @@ class Reader:
                 return [DisplayLine("bad", f"turn failed: {event.message or NO_MESSAGE}")]
             case events.ERROR:
                 text = event.message or NO_MESSAGE
-                return [DisplayLine("warn" if text.startswith("Reconnecting") else "bad", text)]
+                if not events.is_reconnect(text):
+                    return [DisplayLine("bad", text)]
+                # Codex tells of each try; the first one of a row stands for all.
+                return [] if was_reconnecting else [DisplayLine("warn", text)]
             case events.ITEM_STARTED | events.ITEM_UPDATED | events.ITEM_COMPLETED if event.item:
                 return self._item(event.type, event.item)
         return [DisplayLine("note", _compact(event.raw))]

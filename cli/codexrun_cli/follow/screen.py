@@ -13,6 +13,7 @@ from codexrun_cli.output.table import fit, printable
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports.schemas import Run
 from codexrun_core.resources.phases import ENDED_STATUSES
+from codexrun_core.times import short_duration
 
 COLOURS = {
     "turn": "bold",
@@ -189,17 +190,23 @@ def status_line(
         case "queued":
             parts = [runs.state(run)]
         case "stopping":
-            parts = [f"stopping for {durations.short(since)}"]
+            parts = [f"stopping for {short_duration(since)}"]
         case status:
             parts = [str(status)]
     lasted = durations.lasted(dict(run), now)
     if lasted is not None:
-        parts.append(
-            durations.short(lasted) + (f" of about {durations.short(usual)}" if usual else "")
-        )
+        parts.append(short_duration(lasted) + _compared(lasted, usual))
     if reader.turns:
         parts.append(f"turn {reader.turns}")
     parts += filter(None, (usage.tokens_used(run, limits), usage.money_used(run, limits)))
     if reader.last_command:
         parts.append(f"$ {printable(reader.last_command)}")
     return "  ".join(parts)
+
+
+def _compared(lasted: float, usual: float | None) -> str:
+    if not usual:
+        return ""
+    if lasted <= usual:
+        return f" of about {short_duration(usual)}"
+    return f", longer than usual ({short_duration(usual)})"

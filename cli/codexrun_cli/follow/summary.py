@@ -1,5 +1,6 @@
 """How a followed run ends on the screen: one line of summary, then what the agent said."""
 
+import json
 import sys
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from codexrun_cli.output.usage import cost, tokens
 from codexrun_cli.terminal import Terminal, is_tty
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.times import short_duration
 
 MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is whole
 
@@ -20,7 +22,7 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
     lasted = durations.lasted(dict(run), datetime.now(UTC))
     parts = [
         f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
-        f"after {durations.short(lasted)}" if lasted is not None else "",
+        f"after {short_duration(lasted)}" if lasted is not None else "",
         f"{tokens(run)} tokens" if tokens(run) else "",
         cost(run),
     ]
@@ -41,10 +43,21 @@ def final_message(transport: Transport, run: Run) -> str:
     message = str(run.get("result") or "")
     if transport.rest and len(message.encode()) >= MIN_CUT_BYTES:
         try:
-            return transport.text(f"/runs/{run['run_id']}/artifacts/final-message.md")
+            data = transport.data(f"/runs/{run['run_id']}/artifacts/final-message.md")
+            return data.decode("utf-8", "replace")
         except CommandError:
             return message
     return message
+
+
+def laid_out(message: str) -> str:
+    """Return JSON with one value a line; anything else as it is."""
+    if not message.lstrip().startswith(("{", "[")):
+        return message
+    try:
+        return json.dumps(json.loads(message), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return message
 
 
 def print_message(message: str, terminal: Terminal) -> None:
@@ -52,8 +65,9 @@ def print_message(message: str, terminal: Terminal) -> None:
     the agent wrote."""
     on_terminal = is_tty(sys.stdout)
     if on_terminal:
+        message = laid_out(message)
         message = "\n".join(clean(line) for line in message.split("\n"))
-    if not (on_terminal and terminal.tty and terminal.utf8):
+    if not (on_terminal and terminal.tty and terminal.utf8) or message.startswith(("{", "[")):
         output.write(message if message.endswith("\n") else message + "\n")
         return
     from rich.console import Console

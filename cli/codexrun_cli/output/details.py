@@ -11,6 +11,7 @@ from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Details, KubeEvent
 from codexrun_cli.transports.schemas import Condition, Transition
+from codexrun_core.times import short_duration
 
 T = TypeVar("T")
 
@@ -58,8 +59,10 @@ def _conditions(now: datetime) -> list[Column[Condition]]:
 
 
 def _tone(condition: Condition) -> str | None:
-    """Return the colour of a status. Cancelled is the one that nobody hopes for."""
-    return None if condition["type"] == "Cancelled" else TONES.get(condition["status"])
+    """Return the colour of a status; of Cancelled and Finished neither value is good or bad."""
+    return (
+        None if condition["type"] in ("Cancelled", "Finished") else TONES.get(condition["status"])
+    )
 
 
 def _transitions(details: Details) -> list[Column[TimedTransition]]:
@@ -84,7 +87,7 @@ def timed(transitions: Sequence[Transition]) -> list[TimedTransition]:
         when = durations.parsed(move["at"])
         if first and when:
             passed = max(passed, (when - first).total_seconds())
-        moves.append({**move, "after": durations.short(passed)})
+        moves.append({**move, "after": short_duration(passed)})
     return moves
 
 

@@ -58,9 +58,19 @@ def _template(argument: str, document: Any) -> str:
 
 
 def _expressions(argument: str) -> list[str]:
-    if "{" not in argument:
+    if "{" not in argument and "}" not in argument:
         return [argument]
+    if any(brace in _PART.sub("", argument) for brace in "{}"):
+        raise typer.BadParameter(
+            f'"{argument}" has a brace without its partner; write such as {{.runs[*].name}}'
+        )
     texts = [match.strip() for match in _PART.findall(argument)]
+    for text in texts:
+        if text.partition(" ")[0] in ("range", "end"):
+            raise typer.BadParameter(
+                f"{{{text}}} is not supported; {{.runs[*].name}} has all values of a list,"
+                " -o custom-columns=NAME:.name,STATUS:.status a line for each"
+            )
     return [text for text in texts if not _TEXT.fullmatch(text)]
 
 

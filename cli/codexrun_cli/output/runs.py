@@ -11,6 +11,9 @@ from codexrun_cli.output.usage import budget, cost, tokens
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Details
 from codexrun_cli.transports.schemas import Run, Usage
+from codexrun_core import reasons
+from codexrun_core.resources.phases import ENDED_STATUSES
+from codexrun_core.times import short_duration
 
 COLOURS = {
     "succeeded": "green",
@@ -27,8 +30,25 @@ def colour(run: Run) -> str | None:
     return COLOURS.get(run["status"], "dim")
 
 
+# Why a run does not run yet, for people.
+WAITS = {
+    reasons.CONCURRENCY_LIMIT: "waits for a slot",
+    reasons.SUSPENDED: "its job type is suspended",
+    reasons.JOB_TYPE_HELD: "the cluster refuses the Jobs of its job type",
+    reasons.JOB_REFUSED: "the cluster refuses its Job",
+    reasons.JOB_TYPE_NOT_FOUND: "there is no such job type",
+    reasons.PROMPT_NOT_FOUND: "there is no such prompt",
+    reasons.IMAGE_PULL: "pulling the agent's image",
+    reasons.UNSCHEDULABLE: "no node has room for it",
+    reasons.CLONING: "cloning the repository",
+}
+
+
 def last_message(run: Run) -> str:
-    """Return why it failed, or what the agent said last."""
+    """Return why it waits or failed, or what the agent said last."""
+    if run["status"] not in ENDED_STATUSES:
+        reason = run.get("reason") or ""
+        return WAITS.get(reason, "" if run["status"] == "running" else reason)
     if failure := run.get("failure"):
         return f"{failure['class']}: {failure.get('message') or ''}"
     return str(run.get("error") or run.get("result") or "")
@@ -52,15 +72,16 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
             Column("NAME", lambda run: run["name"]),
             Column("STATUS", lambda run: run["status"], colour),
             Column("JOB-TYPE", lambda run: run["job_type"], flexible=True),
+            Column("ABOUT", lambda run: run.get("title") or "", flexible=True, optional=4),
             Column(
                 "AGE",
                 lambda run: durations.age(run.get("created_at"), now),
                 right=True,
-                flexible=True,
+                optional=3,
             ),
-            Column("DURATION", lambda run: _duration(run, now), right=True, flexible=True),
-            Column("TOKENS", tokens, right=True, flexible=True),
-            Column("COST", cost, right=True, flexible=True),
+            Column("DURATION", lambda run: _duration(run, now), right=True, optional=1),
+            Column("TOKENS", tokens, right=True, optional=2),
+            Column("COST", cost, right=True, optional=5),
             Column("MESSAGE", last_message, flexible=True),
         ],
         wide=[
@@ -76,7 +97,7 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
 
 def _duration(run: Run, now: datetime) -> str:
     lasted = durations.lasted(dict(run), now)
-    return "" if lasted is None else durations.short(lasted)
+    return "" if lasted is None else short_duration(lasted)
 
 
 def queue(run: Run) -> str:
@@ -86,7 +107,7 @@ def queue(run: Run) -> str:
         return ""
     eta = position.get("eta_seconds")
     return f"position {position['position']}" + (
-        "" if eta is None else f", about {durations.short(eta)}"
+        "" if eta is None else f", about {short_duration(eta)}"
     )
 
 
@@ -114,6 +135,7 @@ def describe(
         ("Name", run["name"]),
         ("Status", state(run)),
         ("Job type", run["job_type"]),
+        ("About", run.get("title") or ""),
         (
             "Prompt",
             prompt(run) + (f" (sha256 {sha256[:12]})" if sha256 else ""),
@@ -226,4 +248,4 @@ def _usage(usage: Usage) -> str:
         return text
     at_most = usage.get("at_most_tokens") or 0
     bound = f"; {at_most} at most" if at_most > usage["total_tokens"] else ""
-    return f"{text}, not all of it seen{bound}"
+    return f"{text}, estimated: some answers were cut off{bound}"

@@ -12,17 +12,20 @@ T = TypeVar("T")
 
 GAP = "  "
 MIN_WIDTH = 10  # characters of a cut column; below that it is left out
+MAX_CELL_WIDTH = 120  # characters of a flexible cell where there is no terminal to fit
 
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
-    """value: the cell's text. flexible: cut, or left out, where the terminal is too narrow."""
+    """value: the cell's text. flexible: cut where the terminal is too narrow, and left out where
+    that is not enough. optional: left out before any other is, the lowest number first."""
 
     title: str
     value: Callable[[T], str]
     colour: Callable[[T], str | None] = lambda _: None
     right: bool = False
     flexible: bool = False
+    optional: int | None = None
 
 
 def table(
@@ -41,6 +44,11 @@ def table(
     sizes = [max(map(width, column), default=0) for column in zip(*titles, *cells, strict=True)]
     if cut and terminal.width is not None:
         sizes = fit_columns(sizes, columns, terminal.width)
+    elif cut:
+        sizes = [
+            min(size, MAX_CELL_WIDTH) if column.flexible else size
+            for size, column in zip(sizes, columns, strict=True)
+        ]
     visible = [i for i, size in enumerate(sizes) if size > 0]
     lines = (
         [_line(titles[0], sizes, visible, columns, lambda _, text: terminal.paint(text, "bold"))]
@@ -57,15 +65,33 @@ def table(
 
 
 def fit_columns(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) -> list[int]:
-    """Return sizes that fit: flexible columns give way from the right, first to MIN_WIDTH and then
-    altogether."""
-    fitted = list(sizes)
-    for least in (MIN_WIDTH, 0):
-        for i in range(len(fitted) - 1, -1, -1):
-            excess = sum(size + len(GAP) for size in fitted if size) - len(GAP) - limit
-            if excess > 0 and columns[i].flexible and fitted[i] > least:
-                fitted[i] = max(least, fitted[i] - excess) if least else 0
+    """Return sizes that fit: flexible columns shrink to MIN_WIDTH, the last first; where that is
+    not enough optional ones are left out, and then flexible ones, the last first."""
+    kept = list(sizes)
+    optional = [i for i, column in enumerate(columns) if column.optional is not None]
+    flexible = [i for i, column in enumerate(columns) if column.flexible and i not in optional]
+    leavable = sorted(optional, key=lambda i: columns[i].optional or 0) + flexible[::-1]
+    fitted = _shrunk(kept, columns, limit)
+    for i in leavable:
+        if _excess(fitted, limit) <= 0:
+            break
+        kept[i] = 0
+        fitted = _shrunk(kept, columns, limit)
     return fitted
+
+
+def _shrunk(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) -> list[int]:
+    fitted = list(sizes)
+    for i in range(len(fitted) - 1, -1, -1):
+        excess = _excess(fitted, limit)
+        if excess > 0 and columns[i].flexible and fitted[i] > MIN_WIDTH:
+            fitted[i] = max(MIN_WIDTH, fitted[i] - excess)
+    return fitted
+
+
+def _excess(sizes: Sequence[int], limit: int) -> int:
+    """Return how many columns of the terminal a line has too many."""
+    return sum(size + len(GAP) for size in sizes if size) - len(GAP) - limit
 
 
 def _line(

@@ -118,8 +118,17 @@ class Transport(Protocol):
         """What only the api has; subject: what people call it."""
         ...
 
-    def text(self, path: str) -> str:
-        """Return a text of the api's."""
+    def data(self, path: str) -> bytes:
+        """Return the bytes of a file that the api keeps."""
+        ...
+
+    def set_priority(self, name: str, priority: int) -> Run: ...
+    def delete(self, name: str) -> Run:
+        """Delete the object of a run that has ended."""
+        ...
+
+    def user(self) -> str:
+        """Return who is calling."""
         ...
 
     def console(self, run: Run) -> str | None:

@@ -59,6 +59,7 @@ class Run(TypedDict):
     model: NotRequired[str | None]
     effort: NotRequired[str | None]
     params: NotRequired[dict[str, Any]]
+    title: NotRequired[str | None]
     labels: NotRequired[dict[str, str]]
     priority: NotRequired[int]
     result: NotRequired[str | None]
@@ -69,10 +70,10 @@ class Run(TypedDict):
     usage_complete: NotRequired[bool]
     cost_tokens: NotRequired[int]
     cost_cents: NotRequired[int]
-    waiting_until: NotRequired[str | None]
     attempt: NotRequired[int | None]
     turns: NotRequired[int | None]
     thread_id: NotRequired[str | None]
+    waiting_until: NotRequired[str | None]
     commit_id: NotRequired[str | None]
     warnings: NotRequired[list[str]]
     retry_of: NotRequired[str | None]
@@ -146,6 +147,7 @@ class PromptVersion(TypedDict):
     checksum_ok: bool
     owner: str
     updated_at: str
+    used_by: NotRequired[list[str]]
     stats: NotRequired[PromptRuns | None]
 
 
@@ -168,6 +170,15 @@ class JobTypeStats(TypedDict):
     cost_micro_usd: int
 
 
+class GroupStats(TypedDict):
+    key: str
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
+
+
 class Stats(TypedDict):
     runs: int
     statuses: dict[str, int]
@@ -177,3 +188,4 @@ class Stats(TypedDict):
     median_seconds: float | None
     p95_seconds: float | None
     job_types: list[JobTypeStats]
+    groups: NotRequired[list[GroupStats] | None]

@@ -194,6 +194,11 @@ class Event:
         return TurnUsage(*(_count(usage.get(name)) for name in TurnUsage._fields))
 
 
+def is_reconnect(message: str) -> bool:
+    """Return whether an error only says that Codex connects again: `Reconnecting... 2/5 (...)`."""
+    return message.startswith("Reconnecting")
+
+
 def unwrap_shell(command: str) -> str:
     """Return `pytest -x` of `/bin/bash -lc 'pytest -x'`, and every other command as it is."""
     match = _SHELL.match(command) if len(command) <= MAX_UNWRAPPED_CHARACTERS else None

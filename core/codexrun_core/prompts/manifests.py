@@ -118,6 +118,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         raise FolderError(
             [f"{location}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
         )
+    from codexrun_core.schemas.inputs import unfilled_placeholders  # late, as below
+
     manifest = read_job_type(location, file)
     problems: list[str] = []
     name = manifest["metadata"].get("name", "")
@@ -148,7 +150,11 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     problems += [
         f"{location}: {problem}"
-        for problem in _unfilled_placeholders(version, manifest["spec"].get("inputsSchema"))
+        for problem in unfilled_placeholders(
+            f"{version.name} {version.version}",
+            placeholders(version.text),
+            manifest["spec"].get("inputsSchema"),
+        )
     ]
     if problems:
         raise FolderError(problems)
@@ -165,29 +171,6 @@ def read_job_type(location: str, file: Path) -> Manifest:
     if problems := _model_problems(location, manifest):
         raise FolderError(problems)
     return manifest
-
-
-def _unfilled_placeholders(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
-    """Return a problem for each placeholder that a valid run may leave without a value: it would
-    fail only in its pod.
-
-    Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's
-    business.
-    """
-    if schema is None or _COMPOSED & schema.keys():
-        return []
-    properties = schema.get("properties", {})
-    required = schema.get("required", [])
-    return [
-        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}",'
-        " which a run may leave out; add it to required, or give the property a default"
-        for name in placeholders(version.text)
-        if name not in required
-        and not (isinstance(properties.get(name), dict) and "default" in properties[name])
-    ]
-
-
-_COMPOSED = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependentSchemas"}
 
 
 def to_yaml(manifests: list[Manifest]) -> str:

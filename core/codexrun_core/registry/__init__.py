@@ -12,17 +12,28 @@ if TYPE_CHECKING:
     from codexrun_core.registry.registry import Registry
     from codexrun_core.registry.rows import RunEvent
     from codexrun_core.registry.schema import SchemaError
-    from codexrun_core.registry.totals import JobTypeStats, PromptStats, Stats
+    from codexrun_core.registry.totals import Group, JobTypeStats, PromptStats, Stats, UsualRun
 
-__all__ = ["JobTypeStats", "PromptStats", "Registry", "RunEvent", "SchemaError", "Stats"]
+__all__ = [
+    "Group",
+    "JobTypeStats",
+    "PromptStats",
+    "Registry",
+    "RunEvent",
+    "SchemaError",
+    "Stats",
+    "UsualRun",
+]
 
 _MODULES = {
     "Registry": "registry",
     "RunEvent": "rows",
     "SchemaError": "schema",
+    "Group": "totals",
     "JobTypeStats": "totals",
     "PromptStats": "totals",
     "Stats": "totals",
+    "UsualRun": "totals",
 }
 
 

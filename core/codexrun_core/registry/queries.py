@@ -31,6 +31,7 @@ def conditions(run_filter: Filter, dialect: str) -> list[Condition]:
         (c.model, run_filter.model),
         (c.requested_by, run_filter.user),
         (c.retry_of, run_filter.retry_of),
+        (c.failure_class, run_filter.failure_class),
     ):
         if values:
             result.append(column.in_(values))

@@ -10,10 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import Database
+from codexrun_core.registry.groups import check_grouping, key_of
 from codexrun_core.registry.queries import LIST_INDEX, NEWEST_FIRST, conditions, with_index
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.queue_position import usual_of
 
 MAX_DURATIONS = 1000  # of the last runs, for median and percentile
 USUAL_RUNS = 50  # good runs that say how long the next one will take
@@ -61,6 +63,16 @@ class Stats(StatusCounts):
 
 
 @dataclass(frozen=True)
+class Group(StatusCounts):
+    """What the runs of one group came to; `key` is empty for those that have none."""
+
+    key: str
+    statuses: dict[str, int]
+    cost_tokens: int
+    cost_micro_usd: int
+
+
+@dataclass(frozen=True)
 class PromptStats(StatusCounts):
     """How one prompt version does."""
 
@@ -94,10 +106,9 @@ class Totals(Database):
     """Sums over `runs`."""
 
     async def usual(self, job_type: str) -> timedelta | None:
-        """Return the median duration of the job type's last good runs; None where there is none to
-        learn from."""
-        durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
-        return timedelta(seconds=statistics.median(durations)) if durations else None
+        """Return the median duration of the job type's last good runs; None where there are too few
+        to learn from."""
+        return usual_of(await self._durations([runs.c.job_type == job_type], USUAL_RUNS))
 
     async def stats(self, run_filter: Filter) -> Stats:
         """Return what the runs of the filter came to."""
@@ -135,6 +146,41 @@ class Totals(Database):
                 for name, groups in sorted(by_type.items())
             ),
         )
+
+    async def grouped(self, run_filter: Filter, grouping: str) -> list[Group]:
+        """Return what the runs of the filter came to, by groups: the most expensive first, days in
+        their order. grouping: one of `groups.GROUPINGS`, or `label:KEY`.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        key = key_of(check_grouping(grouping), self.dialect).label("key")
+        query = (
+            sa.select(
+                key,
+                runs.c.status,
+                sa.func.count(),
+                sa.func.sum(runs.c.cost_tokens),
+                sa.func.coalesce(sa.func.sum(runs.c.cost_micro_usd), 0),
+            )
+            .where(*conditions(run_filter, self.dialect))
+            .group_by(key, runs.c.status)
+        )
+        rows: dict[str, list[Any]] = defaultdict(list)
+        for name, *rest in await self._all(query):
+            rows[name or ""].append(rest)
+        groups = [
+            Group(
+                name,
+                {status: n for status, n, _, _ in of},
+                sum(int(tokens) for _, _, tokens, _ in of),
+                sum(int(micro) for *_, micro in of),
+            )
+            for name, of in rows.items()
+        ]
+        if grouping == "day":
+            return sorted(groups, key=lambda group: group.key)
+        return sorted(groups, key=lambda g: (-g.cost_micro_usd, -g.cost_tokens, g.key))
 
     async def prompt_stats(self) -> list[PromptStats]:
         """Return how every prompt version does, by name and version."""

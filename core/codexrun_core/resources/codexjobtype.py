@@ -25,6 +25,14 @@ from codexrun_core.resources.limits import Limits
 SecretName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 ]
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 Size = Annotated[str, Field(max_length=16, pattern=r"^[1-9][0-9]{0,6}[MG]i$")]
 
@@ -284,7 +292,7 @@ class Toleration(Part):
         Field(description="The taint's effect; all if absent."),
     ] = None
     toleration_seconds: Annotated[
-        int | None, Field(description="For NoExecute: how long; for ever if absent.")
+        int | None, Field(description="For NoExecute: how long; no limit if absent.")
     ] = None
 
 
@@ -401,14 +409,6 @@ class McpServer(Part):
     ] = None
 
 
-LabelKey = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=317,
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
-    ),
-]
 ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
@@ -456,6 +456,17 @@ class JobTypeSpec(Part):
                 " the schema: each a required string, no others."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        ),
+    ] = None
+    title_template: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=256,
+            description=(
+                "What lists say a run is about, with placeholders of inputs, such as Review"
+                " {{ref}}. If absent, the first input that is text or a number."
+            ),
         ),
     ] = None
     output_schema: Annotated[
@@ -609,17 +620,21 @@ class JobTypeSpec(Part):
         list[LabelKey] | None,
         Field(
             max_length=16,
-            description="Keys of a run's labels that its Job and pod get too, such as team.",
             json_schema_extra={
+                "x-kubernetes-list-type": "set",
                 "x-kubernetes-validations": [
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.propagateLabels may not name the prefixes codexrun.dev/ and"
-                        " app.kubernetes.io/, which codexrun sets; choose another prefix",
+                        "spec.propagateLabels may not name keys with the prefixes codexrun.dev/ and"
+                        " app.kubernetes.io/, which codexrun sets; take them out",
                     )
-                ]
+                ],
             },
+            description=(
+                "Keys of the run's labels that its Job and pod get too, such as team: for cost"
+                " allocation and network policies. A label of podTemplate wins over it."
+            ),
         ),
     ] = None
     runtime_class_name: Annotated[

@@ -23,6 +23,7 @@ class Filter:
     search: str = ""  # every word must begin a word of name, error or final message
     retry_of: tuple[str, ...] = ()
     labels: tuple[Requirement, ...] = ()  # all of these
+    failure_class: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:

@@ -6,14 +6,14 @@ Computed when read: storing it would cost a write per waiting run per freed slot
 
 import heapq
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from codexrun_core.resources.phases import SLOT_STATUSES
 
-SOON = timedelta(seconds=1)  # a run that is past the usual length may end at any moment
+MIN_GOOD_RUNS = 5  # below that a median says nothing
 
 
 class Queueable(Protocol):
@@ -50,13 +50,22 @@ class QueuePosition:
 
 
 def usual_duration(runs: Iterable[Timed]) -> timedelta | None:
-    """Return the median duration of the good runs, from the agent's start; None without any."""
-    durations = [
-        (run.finished_at - run.started_at).total_seconds()
-        for run in runs
-        if run.status == "succeeded" and run.started_at and run.finished_at
-    ]
-    return timedelta(seconds=statistics.median(durations)) if durations else None
+    """Return the median duration of the good runs, from the agent's start; None of fewer than
+    `MIN_GOOD_RUNS`."""
+    return usual_of(
+        [
+            (run.finished_at - run.started_at).total_seconds()
+            for run in runs
+            if run.status == "succeeded" and run.started_at and run.finished_at
+        ]
+    )
+
+
+def usual_of(seconds: Sequence[float]) -> timedelta | None:
+    """Return the median of the good runs' seconds; None of fewer than `MIN_GOOD_RUNS`."""
+    if len(seconds) < MIN_GOOD_RUNS:
+        return None
+    return timedelta(seconds=statistics.median(seconds))
 
 
 def admission_order(run: Queueable) -> tuple[int, datetime, str]:
@@ -98,15 +107,20 @@ def slot_free_at(
     """Return when a slot is free for the run that has `ahead` others before it.
 
     Slots become free as their runs reach the usual length; each run ahead takes the first free one
-    and holds it as long. Where the limit was lowered, as many runs must end first as are too many.
+    and holds it as long. When a run that is past that length ends, nobody knows: its slot counts
+    as taken for good. Where the limit was lowered, as many runs must end first as are too many.
+    None: no slot has a known end, or none will come.
     """
     holders = [peer for peer in peers if peer.status in SLOT_STATUSES]
     if limit <= 0:
         return None
+    free = limit - len(holders)
     if usual is None:
-        return now if limit - len(holders) > ahead else None
-    ends = sorted(max(now + SOON, (peer.started_at or now) + usual) for peer in holders)
-    slots = [now] * (limit - len(ends)) + ends[max(0, len(ends) - limit) :]
+        return now if free > ahead else None
+    ends = [(peer.started_at or now) + usual for peer in holders]
+    slots = [now] * free + sorted(end for end in ends if end > now)[max(0, -free) :]
+    if not slots:
+        return None
     heapq.heapify(slots)
     for _ in range(ahead):
         heapq.heapreplace(slots, slots[0] + usual)

@@ -76,6 +76,31 @@ def output_schema_problem(schema: Schema | None) -> str | None:
     return None
 
 
+def unfilled_placeholders(
+    prompt: str, placeholders: Iterable[str], schema: Schema | None
+) -> list[str]:
+    """Return a problem for each placeholder that a valid run may leave without a value: that run
+    could not be told what to do.
+
+    Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's
+    business. prompt: its name and version, for people.
+    """
+    if schema is None or _COMPOSED & schema.keys():
+        return []
+    properties = schema.get("properties", {})
+    required = schema.get("required", [])
+    return [
+        f'spec.inputsSchema: prompt {prompt} has the placeholder "{name}", which a run may leave'
+        " out; add it to required, or give the property a default"
+        for name in placeholders
+        if name not in required
+        and not (isinstance(properties.get(name), dict) and "default" in properties[name])
+    ]
+
+
+_COMPOSED = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependentSchemas"}
+
+
 def check_inputs(schema: Schema, values: dict[str, Any]) -> dict[str, Any]:
     """Return `values` with the schema's defaults filled in, if it fits.
 

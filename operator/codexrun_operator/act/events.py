@@ -1,5 +1,5 @@
 """Publish a transition, after the status write that made it: log line, metrics, and Kubernetes
-Events for warnings and ends that people must see."""
+Events for warnings and for every end."""
 
 import logging
 import uuid
@@ -38,8 +38,8 @@ def _was_written(run: CodexRun) -> bool:
 
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
-    """Build the Event of this transition; its name makes a repetition the same Event. A success has
-    none, nor have other words for the same reason."""
+    """Build the Event of this transition; its name makes a repetition the same Event. None for a
+    transition that is neither an end nor a warning, and for other words of the same reason."""
     if (status.phase, status.reason) == (run.status.phase, run.status.reason):
         return None
     unhealthy = status.phase is Phase.STARTING and status.reason not in (
@@ -48,7 +48,7 @@ def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any]
     )
     if status.phase in (Phase.FAILED, Phase.REJECTED) or unhealthy:
         kind = "Warning"
-    elif status.phase is Phase.CANCELLED:
+    elif status.phase in (Phase.SUCCEEDED, Phase.CANCELLED):
         kind = "Normal"
     else:
         return None

@@ -7,7 +7,12 @@ from codexrun_core.prices.table import Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
-from codexrun_core.schemas.inputs import inputs_schema, inputs_schema_problem, output_schema_problem
+from codexrun_core.schemas.inputs import (
+    inputs_schema,
+    inputs_schema_problem,
+    output_schema_problem,
+    unfilled_placeholders,
+)
 from codexrun_operator.decide.holds import Hold
 from codexrun_operator.decide.validation import (
     Rejected,
@@ -62,6 +67,10 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         job_type.spec.output_schema
     ):
         return "False", reasons.INVALID_SCHEMA, problem
+    if unfilled := unfilled_placeholders(
+        f"{prompt.name} {prompt.version}", placeholders(prompt.text), job_type.spec.inputs_schema
+    ):
+        return "False", reasons.INVALID_SCHEMA, "; ".join(unfilled)
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
     if not isinstance(limits, Rejected) and (
         rejection := price_rejection(job_type, job_type.spec.model, limits, prices)

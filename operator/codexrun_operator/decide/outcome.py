@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_core.pod_contract import RUNNER, ReportKey
+from codexrun_core.prices.money import money
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
@@ -97,7 +98,7 @@ def usage_of(pod: Pod) -> Usage | None:
                 price_table[:64] if isinstance(price_table, str) and micro is not None else None
             ),
             "costCents": None if micro is None else -(-micro // 10_000),
-            "cost": None if micro is None else dollars(micro),
+            "cost": None if micro is None else money(micro),
         }
     )
 
@@ -106,12 +107,6 @@ def without_price(pod: Pod) -> str | None:
     """Return what the run used that has no price, where that is not its model."""
     unpriced = pod.gate.report.get(ReportKey.UNPRICED)
     return _text(unpriced) if isinstance(unpriced, str) and unpriced else None
-
-
-def dollars(micro_usd: int) -> str:
-    """Format micro-dollars for people: four decimals, rounded up, so that something never reads as
-    nothing."""
-    return f"${-(-micro_usd // 100) / 10_000:.4f}"
 
 
 def _is_count(value: Any) -> bool:
@@ -415,7 +410,7 @@ ADVICE = {
         " modelSecretRef, and that it may use this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
-    "quota": "the account's quota is used up; raise it or pay the bill, then retry",
+    "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
     "policy": "the provider's own policy refuses it; change the prompt or the inputs",
     "model_error": "the model's endpoint or the network between failed; retry",
 }

@@ -11,6 +11,7 @@ MAX_MESSAGE_CHARS = 2048
 
 # The status of each condition in a phase; "" leaves it as it is (absent, if it never was). The
 # reason of a condition is the phase's reason where this phase decides it, else the phase's name.
+# Finished is there for whoever waits for the end, whichever it is (`kubectl wait`).
 CONDITIONS: dict[Phase, dict[str, str]] = {
     Phase.PENDING: {"Accepted": "Unknown", "Succeeded": "Unknown"},
     Phase.QUEUED: {"Accepted": "True", "Admitted": "False", "Succeeded": "Unknown"},
@@ -32,10 +33,11 @@ CONDITIONS: dict[Phase, dict[str, str]] = {
         "Admitted": "True",
         "Started": "True",
         "Succeeded": "True",
+        "Finished": "True",
     },
-    Phase.FAILED: {"Accepted": "True", "Succeeded": "False"},
-    Phase.CANCELLED: {"Cancelled": "True", "Succeeded": "False"},
-    Phase.REJECTED: {"Accepted": "False", "Succeeded": "False"},
+    Phase.FAILED: {"Accepted": "True", "Succeeded": "False", "Finished": "True"},
+    Phase.CANCELLED: {"Cancelled": "True", "Succeeded": "False", "Finished": "True"},
+    Phase.REJECTED: {"Accepted": "False", "Succeeded": "False", "Finished": "True"},
 }
 
 # Which condition a phase is about: that one carries the phase's own reason and message.

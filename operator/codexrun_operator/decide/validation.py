@@ -12,7 +12,7 @@ from typing import Any
 from codexrun_core import reasons
 from codexrun_core.codex.tools import WEB_SEARCH
 from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
-from codexrun_core.prompts.rendering import placeholders
+from codexrun_core.prompts.rendering import UnknownPlaceholderError, placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.git_urls import UrlError, allowed_url
@@ -134,6 +134,10 @@ def validate_run(
         )
     except InputsError as error:
         return Rejected(error.reason, str(error))
+    if missing := [name for name in placeholders(prompt.text) if name not in inputs]:
+        return Rejected(
+            reasons.INVALID_INPUTS, f"spec.inputs: {UnknownPlaceholderError(missing[0])}"
+        )
     return Accepted(
         prompt=PromptUsed(name=prompt.name, version=prompt.version, sha256=prompt.sha256),
         model=model,

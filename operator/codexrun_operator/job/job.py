@@ -33,15 +33,9 @@ KEEP_ON_NODE = {
 }
 
 
-def labels(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, str]:
-    """Return the labels of Job and pod: codexrun's own, and those of the run that its job type
-    propagates."""
+def labels(run: CodexRun, attempt: int) -> dict[str, str]:
+    """Return codexrun's own labels of Job and pod."""
     return {
-        **{
-            key: run.metadata.labels[key]
-            for key in job_type.spec.propagate_labels or []
-            if key in run.metadata.labels
-        },
         MANAGED_BY_LABEL: MANAGER,
         "app.kubernetes.io/name": "codexrun-run",
         RUN_NAME_LABEL: run.metadata.name,
@@ -49,6 +43,12 @@ def labels(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, str
         JOB_TYPE_LABEL: run.spec.job_type,
         ATTEMPT_LABEL: str(attempt),
     }
+
+
+def propagated_labels(run: CodexRun, job_type: CodexJobType) -> dict[str, str]:
+    """Return the run's own labels that its job type names."""
+    keys = job_type.spec.propagate_labels or []
+    return {key: run.metadata.labels[key] for key in keys if key in run.metadata.labels}
 
 
 def build_job(
@@ -66,7 +66,11 @@ def build_job(
         "metadata": {
             "name": job_name(run.metadata.name, run.metadata.uid, attempt),
             "namespace": run.metadata.namespace,
-            "labels": labels(run, job_type, attempt) | ({QUEUE_NAME_LABEL: queue} if queue else {}),
+            "labels": {
+                **propagated_labels(run, job_type),
+                **labels(run, attempt),
+                **({QUEUE_NAME_LABEL: queue} if queue else {}),
+            },
             "annotations": {
                 ADMITTED_WITH: json.dumps(
                     {
@@ -130,7 +134,11 @@ def build_job(
 def _pod_metadata(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, Any]:
     template = job_type.spec.pod_template
     return {
-        "labels": {**((template and template.labels) or {}), **labels(run, job_type, attempt)},
+        "labels": {
+            **propagated_labels(run, job_type),
+            **((template and template.labels) or {}),
+            **labels(run, attempt),
+        },
         "annotations": {
             **KEEP_ON_NODE,
             **((template and template.annotations) or {}),

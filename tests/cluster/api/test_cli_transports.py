@@ -224,10 +224,8 @@ def test_the_log_is_what_the_pod_printed(ways: list[Cli], lab: Lab, done: str) -
         assert way("logs", done, "--raw") == printed
 
 
-def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
+def test_queue_place(ways: list[Cli], lab: Lab) -> None:
     job_type = lab.job_type(concurrencyLimit=1)
-    first = start(ways[0], job_type, "message", "--wait", "-o", "name")  # something to learn from
-    assert first
     running = start(ways[0], job_type, "sleep-100")
     # The others are created once it has the slot: of those of one second the uid decides.
     ways[0]("wait", running, "--for", "phase=Running", "--timeout", "2m")
@@ -240,8 +238,8 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     ]
     # Which of the two is next is the uid's business where both were made within one second.
     assert sorted(place["position"] for place in places[0][1:]) == [1, 2]
-    for here, there in zip(places[0][1:], places[1][1:], strict=True):
-        assert abs(here["eta_seconds"] - there["eta_seconds"]) <= 5
+    # Nothing to learn from yet, which both say.
+    assert all(place.get("eta_seconds") is None for way in places for place in way)
     ways[1]("cancel", *names, "--yes")
 
 
@@ -256,7 +254,7 @@ def test_a_full_job_type_refuses_and_leaves_nothing(cli: Cli, lab: Lab) -> None:
 def test_cancel_wait_and_its_code(cli: Cli, job_type: str) -> None:
     name = start(cli, job_type, "sleep-100")
     cli("wait", name, "--for", "phase=Running", "--timeout", "2m")
-    assert cli("cancel", name, "--wait", "--reason", "enough") == f"{name} cancelled (cancelled)\n"
+    assert cli("cancel", name, "--wait", "--reason", "enough") == f"{name} cancelled\n"
     assert cli("wait", name, code=3) == f"{name} cancelled\n"
     assert cli.json("status", name)["error"].endswith(": enough")
     cli("cancel", name)  # asking twice is asking once

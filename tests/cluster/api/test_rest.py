@@ -34,7 +34,7 @@ def test_start_row_cancel_retry(lab: Lab, facade: Facade, job_type: str) -> None
     retried = facade.http.post(
         f"/runs/{run_id}/retry", params={"wait": 60}, json={"inputs": {"scenario": "message"}}
     )
-    assert retried.status_code == 202, retried.text
+    assert retried.status_code == 200, retried.text  # it has ended
     assert (retried.json()["status"], retried.json()["retry_of"]) == ("succeeded", run_id)
 
 

@@ -8,9 +8,9 @@ from lab import ROOT, Lab
 OURS = "system:serviceaccount:codexrun:codexrun-operator"
 
 
-def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
-    """The CodexRun itself and three status writes; the creation of the Job would be there
-    anyway."""
+def test_a_successful_run_costs_five_writes_beyond_a_bare_job(lab: Lab) -> None:
+    """The CodexRun itself, three status writes, and the Event of its end; the creation of the Job
+    would be there anyway."""
     run = lab.ended(lab.run(lab.job_type(), "hello"))
     assert run["status"]["phase"] == "Succeeded"
     name = run["metadata"]["name"]
@@ -35,5 +35,6 @@ def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
     # The name may be missing in a create's reference.
     created_by_us = writes.pop("create codexruns/", 1)
     assert writes.pop("create jobs/", 1) == 1  # a bare Job costs that too
+    assert writes.pop("create events/", 1) == 1
     assert writes == {"update codexruns/status": 3}
     assert created_by_us + 3 <= 4

@@ -72,7 +72,7 @@ def test_all_is_well(well: Stand) -> None:
     )
     assert " ".join(checks) == everything
     assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}, done.out
-    assert re.search(r"registry: schema \S+, writes 0 s late", done.out)
+    assert re.search(r"registry: schema \S+, writes 0s behind", done.out)
 
 
 def broken_pull() -> dict:
@@ -208,8 +208,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90 s late\n        fix: kubectl logs -n codexrun"
-        " -l app.kubernetes.io/component=api" in done.out
+        "failed  registry: writes are 90s behind\n        fix: is the database up? kubectl logs"
+        " -n codexrun -l app.kubernetes.io/component=api" in done.out
     )
 
 

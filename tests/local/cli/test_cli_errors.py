@@ -1,4 +1,4 @@
-"""Every exit code, and every kind of error: title, detail, request id, hint; never a traceback."""
+"""Every exit code, and every kind of error: detail, request id, hint; never a traceback."""
 
 import http.server
 import json
@@ -230,21 +230,21 @@ def cli(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, answering: type[Answerin
 @pytest.mark.parametrize(
     ("answer", "code", "hint"), PROBLEMS, ids=[row[0][1]["code"] for row in PROBLEMS]
 )
-def test_each_problem_has_title_detail_request_id_hint_and_code(
+def test_each_problem_has_detail_request_id_hint_and_code(
     cli: Any, answering: type[Answering], answer: tuple[int, Any], code: Code, hint: str
 ) -> None:
     answering.answer = answer
     done = cli("status", "x", "-o", "json")
     assert (done.exit_code, done.stdout) == (code, "")
     lines = done.stderr.splitlines()
-    assert lines[0] == f"codexrun: A Title: the detail of {answer[1]['code']}"
+    assert lines[0] == f"codexrun: the detail of {answer[1]['code']}"
     assert "  request id: req-1" in lines
     assert (
         ([line for line in lines if "hint:" in line] == [f"  hint: {hint}"])
         if hint
         else ("hint:" not in done.stderr)
     )
-    assert ("  try again in 7 s" in lines) == ("retry_after" in answer[1])
+    assert ("  try again in 7s" in lines) == ("retry_after" in answer[1])
 
 
 def test_every_problem_of_the_api_is_in_the_table_above() -> None:

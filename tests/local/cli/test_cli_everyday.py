@@ -152,7 +152,7 @@ def test_list_limits_after_filtering(both: Stand) -> None:
     done = both.cli("list", "-L", "2", "-o", "name")
     assert len(done.out.splitlines()) == 2
     assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
-    assert "there are more" in both.cli("list", "-L", "2").err
+    assert "showing the first 2" in both.cli("list", "-L", "2").err
 
 
 def test_list_by_labels(both: Stand) -> None:
@@ -209,7 +209,8 @@ def test_list_in_another_order(both: Stand) -> None:
 def test_cancel_and_retry_by_label(both: Stand) -> None:
     both.start("--name", "ours", "--label", "team=a")
     both.start("--name", "theirs", "--label", "team=b")
-    assert both.cli("cancel", "-l", "team=a", "--yes").out == "ours cancelled (starting)\n"
+    done = both.cli("cancel", "-l", "team=a", "--yes")
+    assert done.out == "ours cancellation requested (starting)\n"
     assert not both.kube.run("theirs")["spec"].get("cancel")
     both.end("theirs", "Failed")
     done = both.cli("retry", "-l", "team in (b,c)", "--yes", "-o", "json")
@@ -242,13 +243,13 @@ def test_a_wait_that_takes_too_long_has_its_own_code(both: Stand) -> None:
     name = both.start()
     done = both.cli("wait", name, "--timeout", "0.2")
     assert (done.code, done.out) == (124, "")
-    assert done.err == f"codexrun: {name} is still starting after 0.2; it goes on\n"
+    assert done.err == f"codexrun: {name} is still starting after 0.2 and continues\n"
 
 
 def test_cancel_says_who_and_why(both: Stand) -> None:
     name = both.start()
     done = both.cli("cancel", name, "--reason", "wrong branch")
-    assert (done.code, done.out) == (0, f"{name} cancelled (starting)\n")
+    assert (done.code, done.out) == (0, f"{name} cancellation requested (starting)\n")
     cancel = both.kube.run(name)["spec"]["cancel"]
     assert cancel == {"requestedBy": "shared" if both.rest else "ada", "reason": "wrong branch"}
     assert both.cli("cancel", name).code == 0, "asking twice is asking once"
@@ -273,7 +274,7 @@ def test_cancel_by_filter_asks_first(both: Stand) -> None:
     done = both.cli("cancel", "-j", "hello", "--yes")
     assert (done.code, sorted(done.out.splitlines())) == (
         0,
-        [f"{name} cancelled (starting)" for name in names],
+        [f"{name} cancellation requested (starting)" for name in names],
     )
 
 
@@ -281,7 +282,7 @@ def test_one_that_fails_does_not_stop_the_others(both: Stand) -> None:
     ended = both.finished()
     live = both.start()
     done = both.cli("cancel", ended, live)
-    assert (done.code, done.out) == (1, f"{live} cancelled (starting)\n")
+    assert (done.code, done.out) == (1, f"{live} cancellation requested (starting)\n")
     assert f"codexrun: {ended}: " in done.err
 
 

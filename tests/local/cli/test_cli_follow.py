@@ -198,7 +198,7 @@ def test_cancel_wait_returns_when_it_is_over(both: Stand) -> None:
 
     threading.Thread(target=play, daemon=True).start()
     done = both.cli("cancel", name, "--wait", "--reason", "wrong branch")
-    assert (done.code, done.out) == (0, f"{name} cancelled (cancelled)\n")
+    assert (done.code, done.out) == (0, f"{name} cancelled\n")
     assert re.search(
         rf"^{name}: cancelled after \d+s, Cancelled by ada: wrong branch$", done.err, re.M
     )

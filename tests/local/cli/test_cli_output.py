@@ -35,8 +35,8 @@ def test_table(both: Stand) -> None:
     shown = both.cli("list").out
     assert (
         re.sub(r"\d+[smhd]  +30s", "AGE  30s", shown)
-        == "NAME  STATUS     JOB-TYPE  AGE  DURATION  TOKENS     COST  MESSAGE\nmine  succeeded "
-        " hello      AGE  30s     120  $0.0042  Hello, **world**!\n"
+        == "NAME  STATUS     JOB-TYPE  ABOUT  AGE  TOKENS     COST  MESSAGE\nmine  succeeded "
+        " hello     world   AGE     120  $0.0042  Hello, **world**!\n"
     )
 
 
@@ -127,6 +127,9 @@ def test_no_headers(both: Stand) -> None:
         ("json=x", '-o "json=x" is not a valid format'),
         ("jsonpath", "-o jsonpath needs an expression"),
         ("jsonpath={.a[}", "is not a valid JSONPath"),
+        ("jsonpath={range .runs[*]}{.name}{end}", "{range .runs[*]} is not supported"),
+        ("jsonpath={.runs[0][", "has a brace without its partner"),
+        ("jsonpath=.name}", "has a brace without its partner"),
         ("custom-columns=NAME", '"NAME" is not a valid column; write TITLE:.path'),
     ],
 )

@@ -70,7 +70,7 @@ def test_an_estimate_says_how_wrong_it_can_be_both_ways(stand: Stand) -> None:
     stand.end(name, usage=usage_)
     stand.until(lambda: '"succeeded"' in stand.cli("status", name, "-o", "json").out)
     for stand.rest in (True, False):
-        assert "not all of it seen; 900 at most" in stand.cli("status", name).out
+        assert "estimated: some answers were cut off; 900 at most" in stand.cli("status", name).out
         told = json.loads(stand.cli("status", name, "-o", "json").out)["usage"]
         assert (told["total_tokens"], told["at_most_tokens"]) == (120, 900)
 
@@ -208,7 +208,7 @@ def test_the_moving_line_has_both_budgets() -> None:
     fresh = {"status": "starting"}
     assert (
         status_line(fresh, Reader(), NOON, limits=limits, usual=None, since=0)
-        == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
+        == "starting  0/1000 tokens (0%)  $0.00/$0.50 (0%)"
     )
     assert status_line(fresh, Reader(), NOON, limits={}, usual=None, since=0) == "starting"
     stopping = {**run, "status": "stopping"}

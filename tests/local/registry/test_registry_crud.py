@@ -404,9 +404,11 @@ async def test_prompt_stats_by_version(registry: Registry) -> None:
 
 
 async def test_usual_duration_is_the_median_of_good_runs(registry: Registry) -> None:
-    assert await registry.usual("hello") is None
-    await registry.record(row(0, "succeeded", started_at=NOON, finished_at=later(30)))
-    await registry.record(row(1, "failed", started_at=NOON, finished_at=later(900)))
+    await registry.record(row(0, "failed", started_at=NOON, finished_at=later(900)))
+    for number, seconds in enumerate((40, 10, 30, 20), 1):
+        await registry.record(row(number, "succeeded", started_at=NOON, finished_at=later(seconds)))
+    assert await registry.usual("hello") is None  # of four runs a median says nothing
+    await registry.record(row(5, "succeeded", started_at=NOON, finished_at=later(50)))
     assert await registry.usual("hello") == later(30) - NOON
 
 

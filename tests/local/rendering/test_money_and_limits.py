@@ -66,9 +66,9 @@ def test_a_run_that_was_cancelled_without_a_reason_has_its_page(tmp_path: Path, 
     ("limits", "wanted"),
     [
         ({"startSeconds": 25}, None),
-        ({"timeoutSeconds": 900}, "Limits 15:00 Run id"),
-        ({"stallSeconds": 180}, "Limits stall 3:00 Run id"),
-        ({"timeoutSeconds": 900, "stallSeconds": 180}, "Limits 15:00, stall 3:00 Run id"),
+        ({"timeoutSeconds": 900}, "Limits 15m Run id"),
+        ({"stallSeconds": 180}, "Limits stall 3m Run id"),
+        ({"timeoutSeconds": 900, "stallSeconds": 180}, "Limits 15m, stall 3m Run id"),
         ({}, None),
     ],
 )
@@ -94,8 +94,8 @@ def test_a_limit_of_money_is_money_wherever_limits_are(tmp_path: Path) -> None:
         )
         await stand.mirrored()
         pages = {
-            f"/console/jobtypes/{kind}": "Cost $1.00 Start 25 s",
-            f"/console/start/{kind}": "Cost $1.00 Start 25 s",
+            f"/console/jobtypes/{kind}": "Cost $1.00 Start 25s",
+            f"/console/start/{kind}": "Cost $1.00 Start 25s",
             f"/console/runs/{run}": "of $0.50",
         }
         for url, wanted in pages.items():

@@ -42,6 +42,7 @@ async def test_prompts_with_what_their_runs_came_to(stand: Stand) -> None:
         "v1",
         True,
     )
+    assert version["used_by"] == ["hello"]
     assert version["stats"]["success_rate"] == 2 / 3
     assert (version["stats"]["cost_tokens"], version["stats"]["cost_micro_usd"]) == (90, 19)
     assert (await stand.http.get("/prompts/hello")).json() == listed

@@ -6,6 +6,7 @@ import pytest
 from apistand import Stand
 
 from codexrun_core.errors import Unavailable
+from codexrun_core.runs.queue_position import MIN_GOOD_RUNS
 
 
 async def rows(stand: Stand) -> dict[str, int]:
@@ -54,8 +55,8 @@ async def test_of_many_starts_at_once_exactly_the_limit_is_accepted(stand: Stand
 
 async def test_queue_says_position_and_eta(stand: Stand) -> None:
     stand.operator.limit = 2
-    first = (await stand.start()).json()["name"]
-    await stand.finish(first)
+    for _ in range(MIN_GOOD_RUNS):
+        await stand.finish((await stand.start()).json()["name"])
     for _ in range(2):
         await stand.start()
     queued = [(await stand.start(when_full="Queue")).json() for _ in range(2)]
@@ -206,7 +207,21 @@ async def test_wait_answers_when_the_run_has_ended(stand: Stand) -> None:
     await stand.finish(stand.kube.run_names[0], result={"message": "hi"})
     answer = await waiting
     assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (
-        202,
+        200,
         "succeeded",
         "hi",
     )
+
+
+async def test_a_wait_that_the_run_outlasts_is_still_202(stand: Stand) -> None:
+    answer = await stand.http.post(
+        "/runs/start?wait=0.01", json={"job_type": "hello", "inputs": {"name": "x"}}
+    )
+    assert (answer.status_code, answer.json()["status"]) == (202, "starting")
+
+
+async def test_a_run_says_what_it_is_about(stand: Stand) -> None:
+    started = (await stand.start(inputs={"name": "Berlin"})).json()
+    await stand.mirrored()
+    listed = (await stand.http.get("/runs")).json()["runs"]
+    assert [started["title"], *(run["title"] for run in listed)] == ["Berlin", "Berlin"]

@@ -66,7 +66,7 @@ def test_manifests_of_a_wrong_folder_print_no_manifest(folder: Path) -> None:
 def test_verify_says_what_it_saw() -> None:
     done = codexrun("prompts", "verify", str(ROOT))
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == "5 prompt versions and 4 job types are as they should be\n"
+    assert done.stdout == "OK: 5 prompt versions, 4 job types\n"
 
 
 def test_verify_prints_every_problem_on_a_line(folder: Path) -> None:

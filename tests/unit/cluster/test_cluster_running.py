@@ -16,6 +16,7 @@ from codexrun_cluster.backends import embedded
 from codexrun_cluster.backends.kind import kind_steps
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
+from codexrun_cluster.demo import tunnel
 from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images import wheels
 from codexrun_cluster.node import components, container_leftovers, settings, state
@@ -310,3 +311,8 @@ def test_cgroups_that_go_while_they_are_read_are_passed_over(
 
     monkeypatch.setattr(Path, "read_text", read_and_lose_the_rest)
     assert container_leftovers._in_cgroups() == [os.getpid()]
+
+
+def test_the_demo_says_how_its_api_is_reached_from_another_machine() -> None:
+    assert tunnel("http://10.96.1.2:8080") == "ssh -L 8080:10.96.1.2:8080 USER@THIS_MACHINE"
+    assert tunnel("http://api.example") == "ssh -L 8080:api.example:80 USER@THIS_MACHINE"

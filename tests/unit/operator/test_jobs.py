@@ -612,6 +612,19 @@ def test_placement_comes_from_the_job_type() -> None:
     assert containers(rich())["gate"]["image"] == "example/codexrun:1"
 
 
+def test_labels_of_the_run_that_its_job_type_names_reach_job_and_pod() -> None:
+    labeled = run()
+    labeled.metadata.labels.update(team="payments", tier="gold", other="no")
+    of = kind(
+        propagateLabels=["team", "tier", "absent"], podTemplate={"labels": {"tier": "owners"}}
+    )
+    job = built(labeled, job_type=of)
+    own = {key: job["metadata"]["labels"].get(key) for key in ("team", "tier", "other", "absent")}
+    assert own == {"team": "payments", "tier": "gold", "other": None, "absent": None}
+    pods = job["spec"]["template"]["metadata"]["labels"]
+    assert (pods["team"], pods["tier"], pods.get("other")) == ("payments", "owners", None)
+
+
 def test_labels_of_ours_win() -> None:
     template = {"labels": {"codexrun.dev/run-uid": "forged", "team": "a"}}
     labels = built(job_type=kind(podTemplate=template))["spec"]["template"]["metadata"]["labels"]

@@ -1,6 +1,7 @@
 """/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt
 version does."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -10,17 +11,19 @@ from markupsafe import Markup
 from codexrun_api.catalog.job_types import list_job_types
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view import limits, safe_html
+from codexrun_api.console.view import limits, run_rows, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.runs.start import job_type_not_found
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.stored import StoredPrompt
-from codexrun_core.registry import PromptStats
+from codexrun_core.registry import Group, PromptStats, UsualRun
 from codexrun_core.runs.filters import Filter
 
 router = APIRouter(route_class=Page, include_in_schema=False)
+
+MAX_VERSIONS_BESIDE = 6  # that one can compare at a glance
 
 
 @router.get("/console/jobtypes")
@@ -54,10 +57,14 @@ async def job_type(
         "spec": kind.spec.dump(),
     }
     manifest = await off_loop(partial(as_yaml, manifest_of))
+    live = [run for run in services.mirror.runs.values() if run.spec.job_type == name]
     context: dict[str, Any] = {
         "kind": view,
         "spec": kind.spec,
         "limits": limits.rows(kind.spec.limits),
+        "holders": run_rows.holders(live, kind.spec.title_template),
+        "queue": run_rows.queue(live, kind.spec.title_template),
+        "max_rows": run_rows.MAX_QUEUE_ROWS,
     }
     return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
 
@@ -97,9 +104,28 @@ async def prompt(
         "against": against,
         "diff": await off_loop(partial(difference, against, version)) if against else None,
         "stats": await _stats(services),
+        "versions_beside": await _beside(services, versions[:MAX_VERSIONS_BESIDE]),
         "used_by": _users(services).get(name, []),
     }
     return page(request, "prompt.html", **context)
+
+
+async def _beside(
+    services: Services, versions: list[StoredPrompt]
+) -> list[tuple[StoredPrompt, UsualRun, list[Group]]]:
+    """Return versions with what a good run of each usually takes, and why the others failed; none
+    while the registry is away."""
+
+    async def of(version: StoredPrompt) -> tuple[StoredPrompt, UsualRun, list[Group]]:
+        usual = await services.registry.prompt_usual(version.name, version.version)
+        failed = Filter(prompt=(f"{version.name}@{version.version}",), status=("failed",))
+        groups = await services.registry.grouped(failed, "failure_class")
+        return version, usual, sorted(groups, key=lambda group: (-group.runs, group.key))
+
+    try:
+        return list(await asyncio.gather(*map(of, versions)))
+    except Unavailable:
+        return []
 
 
 def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:

@@ -110,7 +110,7 @@ def _text(value: Any) -> str | None:
 def _change(new: float | None, old: float | None) -> str:
     if not old or new is None or new == old:
         return ""
-    return f"{(new - old) / old:+.0%}".replace("%", " %")
+    return f"{(new - old) / old:+.0%}"
 
 
 def _differences(

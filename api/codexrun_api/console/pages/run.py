@@ -239,6 +239,7 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         "earlier": start,
         "later": end < size,
         "message": message,
+        "final": transcript.final_message(message),
         "patch_bytes": patch.stat().st_size
         if (patch := archive.artifact(record.run_id, PATCH_ARTIFACT))
         else 0,

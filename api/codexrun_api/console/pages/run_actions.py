@@ -1,7 +1,8 @@
-"""POST /console/runs/{id}/cancel, /retry and /delete, and many at once: by selection or by
-everything that matches."""
+"""POST /console/runs/{id}/cancel, /priority, /retry and /delete, and many at once: by selection or
+by everything that matches."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from codexrun_api.services import CurrentServices, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
+MAX_PRIORITY = 1000  # of the CRD
 MAX_UNTYPED_RUNS = 20  # above so many runs the number is typed
 MAX_SHOWN_ITEMS = 200
 WAIT_SECONDS = 1.0  # seconds: a few runs are done by then, and their page shows it
@@ -35,6 +37,31 @@ async def cancel(
     reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
     record = await actions.cancel(services, run_id, visitor.user, reason)
     log_action(request, visitor, "run.cancel_requested", run_id=record.run_id, name=record.name)
+    return see_other(f"/console/runs/{record.run_id}")
+
+
+@router.post("/console/runs/{id}/priority")
+async def priority(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: query_params.RunId
+) -> Response:
+    """Change the place of a run in the queue."""
+    text = str((await request.form()).get("priority", "")).strip()
+    if not re.fullmatch(r"-?\d{1,4}", text) or abs(int(text)) > MAX_PRIORITY:
+        raise Problem(
+            422,
+            "invalid-priority",
+            f'Priority: "{text[:20]}" is not valid; write a whole number from -{MAX_PRIORITY} to'
+            f" {MAX_PRIORITY}",
+        )
+    record = await actions.set_priority(services, run_id, int(text))
+    log_action(
+        request,
+        visitor,
+        "run.priority_changed",
+        run_id=record.run_id,
+        name=record.name,
+        priority=record.priority,
+    )
     return see_other(f"/console/runs/{record.run_id}")
 
 

@@ -10,12 +10,19 @@ from pydantic import ValidationError
 
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.view.list_query import NAMES, PRESETS, SIZES, ListQuery, read_list_query
+from codexrun_api.console.view.list_query import (
+    NAMES,
+    PRESETS,
+    SEVERAL,
+    SIZES,
+    ListQuery,
+    read_list_query,
+)
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.mirror import queue_view
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
-from codexrun_core.resources.phases import Phase
+from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.paging import InvalidPageToken, token_after
 from codexrun_core.runs.record import RunRecord
@@ -38,6 +45,7 @@ async def runs(
     since is only counted."""
     query = read_list_query(request.query_params.multi_items())
     await services.mirror.writer.caught_up()
+    query, problems = valid_part(query)
     run_filter = filter_of(query)
     sort = sort_of(query)
     if sort != NEWEST:
@@ -50,6 +58,7 @@ async def runs(
     rows = [_row(services, record, now) for record in records]
     context = {
         "asked": query,
+        "problems": problems,
         "rows": rows,
         "older": _with_token(query, next_token) if next_token else "",
         "new": new,
@@ -65,12 +74,33 @@ async def runs(
         "job_types": sorted(services.catalog.job_types),
         "prompts": _prompts(services),
         "models": models(services),
+        "failure_classes": [kind.value for kind in FailureClass],
         "refresh_url": query.url(part="rows", above=above),
         "live_url": "/console/live",
         "bars": _bars(rows),
-        **await cards(services, now),
+        **await cards(services, run_filter, now),
     }
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
+
+
+def valid_part(query: ListQuery) -> tuple[ListQuery, list[str]]:
+    """Return the query without the filters that are not valid, and what is wrong with those. The
+    others hold."""
+    problems = []
+    try:
+        query.filter_query()
+    except ValidationError as error:
+        for detail in error.errors():
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            message = str(detail["msg"]).removeprefix("Value error, ")
+            problems.append(f"{NAMES.get(name, name)}: {message}")
+            query = query.with_(name, ()) if name in SEVERAL else query.without(name)
+    try:
+        sort_of(query)
+    except Problem as problem:
+        problems.append(problem.detail)
+        query = query.without("sort")
+    return query, problems
 
 
 def filter_of(query: ListQuery) -> Filter:
@@ -156,8 +186,9 @@ def _prompts(services: Services) -> list[str]:
     ]
 
 
-async def cards(services: Services, now: datetime) -> dict[str, Any]:
-    """Return what the top of the list says: slots, queue, success and cost."""
+async def cards(services: Services, run_filter: Filter, now: datetime) -> dict[str, Any]:
+    """Return what the top of the list says: slots and queue of all runs, success and cost of those
+    that match the filter."""
     live = list(services.mirror.runs.values())
     queued = [run for run in live if run.status.phase in (Phase.QUEUED, Phase.PENDING)]
     oldest = min(
@@ -166,8 +197,8 @@ async def cards(services: Services, now: datetime) -> dict[str, Any]:
     )
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     day, today = await asyncio.gather(
-        services.registry.counts(Filter(since=now - timedelta(hours=24))),
-        services.registry.stats(Filter(since=midnight)),
+        services.registry.counts(_within(run_filter, now - timedelta(hours=24))),
+        services.registry.stats(_within(run_filter, midnight)),
     )
     good = day.get("succeeded", 0)
     bad = day.get("failed", 0)
@@ -186,6 +217,12 @@ async def cards(services: Services, now: datetime) -> dict[str, Any]:
         "today_tokens": today.cost_tokens,
         "today_runs": today.runs,
     }
+
+
+def _within(run_filter: Filter, since: datetime) -> Filter:
+    """Return the filter for runs since then, of any status."""
+    begin = max(since, run_filter.since) if run_filter.since else since
+    return replace(run_filter, since=begin, status=())
 
 
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:

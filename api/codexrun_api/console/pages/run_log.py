@@ -14,10 +14,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from codexrun_api.archive.archive import Archive
-from codexrun_api.archive.line_index import LineIndex
+from codexrun_api.archive.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view.log_lines import Line, read_line
+from codexrun_api.console.view.log_lines import (
+    MAX_LINE_CHARACTERS,
+    MAX_WHOLE_LINE_BYTES,
+    Line,
+    read_line,
+)
 from codexrun_api.console.view.log_search import SearchResult, search
 from codexrun_api.logs.stream import read_chunks
 from codexrun_api.services import CurrentServices, Run, Services
@@ -46,10 +51,14 @@ async def lines(  # noqa: PLR0917 - FastAPI passes them by name
     first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
     count: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LINES,
     raw: bool = False,
+    whole: bool = False,
 ) -> Response:
-    """So many lines from that one on, as HTML; a header says how many the log has."""
+    """So many lines from that one on, as HTML; a header says how many the log has. whole: the first
+    of them alone, up to MAX_WHOLE_LINE_BYTES."""
+    if whole:
+        count = 1
     lines, total = await off_loop(
-        partial(_lines, services.archive, run.run_id, first, count, raw=raw)
+        partial(_lines, services.archive, run.run_id, first, count, raw=raw, whole=whole)
     )
     answer = page(request, "log_lines.html", lines=lines, run=run)
     answer.headers["X-Log-Lines"] = str(total)
@@ -142,14 +151,17 @@ def _window(
 
 
 def _lines(
-    archive: Archive, run_id: str, first: int, count: int, *, raw: bool
+    archive: Archive, run_id: str, first: int, count: int, *, raw: bool, whole: bool = False
 ) -> tuple[list[Line], int]:
     size = archive.size(run_id)
     index = LineIndex(archive, run_id)
     total = index.lines(size)
-    raw_lines = index.read(first, min(count, max(0, total - first + 1)), size)
+    max_bytes = MAX_WHOLE_LINE_BYTES if whole else MAX_LINE_BYTES
+    max_characters = MAX_WHOLE_LINE_BYTES if whole else MAX_LINE_CHARACTERS
+    raw_lines = index.read(first, min(count, max(0, total - first + 1)), size, max_bytes=max_bytes)
     return [
-        read_line(number, data, length, json_form=raw) for number, _, data, length in raw_lines
+        read_line(number, data, length, json_form=raw, max_characters=max_characters)
+        for number, _, data, length in raw_lines
     ], total
 
 

@@ -103,7 +103,12 @@ async def _submit(
         if form.get("what") == "preview":
             spec = _spec_of(source, body)
             name = getattr(body, "name", None) or names.fresh_name(job_type.metadata.name)
-            manifest_object = new_run.manifest(name, spec, namespace=services.settings.namespace)
+            manifest_object = new_run.manifest(
+                name,
+                spec,
+                namespace=services.settings.namespace,
+                labels=getattr(body, "labels", None),
+            )
             manifest = await off_loop(partial(as_yaml, manifest_object))
             return _form(
                 request, services, job_type, {}, inputs=None, manifest=manifest, **form_values
@@ -217,7 +222,16 @@ def _request_of(
     if url := form.get("git_url", "").strip():
         ref = form.get("git_ref", "").strip()
         body["workspace"] = {"git": {"url": url} | ({"ref": ref} if ref else {})}
+    if labels := labels_of(form.get("labels", "")):
+        body["labels"] = labels
     return requests.StartRunRequest(job_type=job_type.metadata.name, **body)
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """Return the labels of `team=payments, ticket=4711`. Pure; whether they are labels is checked
+    with the rest of the request."""
+    pairs = (part.partition("=") for part in text.split(",") if part.strip())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _spec_of(source: RunRecord | None, body: requests.Overrides) -> dict[str, Any]:

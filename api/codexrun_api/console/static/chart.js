@@ -43,7 +43,7 @@
                             ticks.map((t) => new Date(t * 1000).toISOString().slice(5, 10)),
                         incrs: [86400, 86400 * 2, 86400 * 7],
                     },
-                    { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => "$ " + t) },
+                    { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => "$" + t) },
                 ],
                 series: [
                     {
@@ -58,7 +58,7 @@
                         width: 0,
                         paths: uPlot.paths.bars({ size: [0.6, 60], radius: 0.15 }),
                         points: { show: false },
-                        value: (u, v) => (v == null ? "–" : "$ " + v.toFixed(2)),
+                        value: (u, v) => (v == null ? "–" : "$" + v.toFixed(2)),
                     },
                 ],
             },

@@ -213,7 +213,24 @@
             if (hit < 0) hit = 0;
         } else hit = (hit + by + hits.length) % hits.length;
         await jump(hits[hit], here(hits[hit]));
+        await reveal(hits[hit]);
         buttons();
+    }
+    // A match in the part of a line that is not shown: the line is shown whole, and scrolled to it.
+    async function reveal(number) {
+        const line = document.getElementById("L" + number);
+        const text = regexp.checked ? (texts.get(String(number)) ?? [])[0] : box.value;
+        if (!line?.querySelector("a.cut") || !text) return;
+        const has = (el) => el.textContent.toLowerCase().includes(text.toLowerCase());
+        if (has(line)) return;
+        const whole = await expand(line);
+        paint();
+        const marks = CSS.highlights?.get("found");
+        const mark = marks && [...marks].find((range) => whole.contains(range.startContainer));
+        if (mark) {
+            const top = mark.getBoundingClientRect().top - log.getBoundingClientRect().top;
+            scroll(log.scrollTop + top - log.clientHeight / 3);
+        }
     }
     function buttons() {
         for (const el of [previous, next]) {
@@ -272,7 +289,31 @@
         },
         { passive: true },
     );
+    // A long line is cut at first; all of it takes its place, once somebody asks for it.
+    async function expand(line) {
+        const answer = await fetch(
+            `${base}/lines?from=${line.dataset.n}&whole=true${json ? "&raw=true" : ""}`,
+            { headers: { "HX-Request": "true" } },
+        );
+        if (!answer.ok) return line;
+        const holder = document.createElement("template");
+        holder.innerHTML = await answer.text();
+        const whole = holder.content.firstElementChild;
+        if (!whole) return line;
+        // what even this is too long for is in the raw log
+        whole.querySelector("a.cut")?.setAttribute("href", `${base}/raw`);
+        whole.className = line.className;
+        line.replaceWith(whole);
+        onTimes(whole);
+        return whole;
+    }
     log.addEventListener("click", (event) => {
+        const cut = event.target.closest("a.cut");
+        if (cut && !cut.pathname.endsWith("/raw")) {
+            event.preventDefault();
+            expand(cut.closest(".l")).then(paint, () => {});
+            return;
+        }
         const number = event.target.closest("a.no");
         if (!number || event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();

@@ -3,6 +3,9 @@
 import re
 from datetime import UTC, datetime
 
+from codexrun_core.prices import money as prices
+from codexrun_core.times import short_duration
+
 # Direction overrides, marks without width and control characters can make text look like other
 # text.
 _HIDDEN = re.compile(
@@ -16,18 +19,8 @@ def visible(text: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format seconds as `12 s`, `2:14`, `1:02:03`, `3 d 4 h`; a dash for what is not known."""
-    if seconds is None:
-        return "–"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 86_400:
-        hours, seconds_left = divmod(whole, 3600)
-        minutes, left = divmod(seconds_left, 60)
-        return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-    days, seconds_left = divmod(whole, 86_400)
-    return f"{days} d {seconds_left // 3600} h"
+    """Format seconds as `12s`, `2m14s`, `1h2m`, `3d4h`; a dash for what is not known."""
+    return "–" if seconds is None else short_duration(seconds)
 
 
 def about(seconds: float) -> str:
@@ -85,28 +78,23 @@ def size(number: int) -> str:
 
 
 def money(micro_usd: int | None) -> str:
-    """Format US dollars from millionths; small amounts keep two digits that say something."""
-    if micro_usd is None:
-        return "–"
-    dollars = micro_usd / 1e6
-    if dollars == 0 or dollars >= 0.1:
-        return f"$ {dollars:,.2f}"
-    return f"$ {dollars:.4f}" if dollars >= 0.0001 else "< $ 0.0001"
+    """Format millionths of a US dollar; a dash for an unknown price."""
+    return "–" if micro_usd is None else prices.money(micro_usd)
 
 
 def dollars(cents: int) -> str:
     """Format US cents as `$1.00`: for limits, which are whole cents."""
-    return f"${cents / 100:,.2f}"
+    return prices.cents(cents)
 
 
 def percent(part: float | None) -> str:
-    """Format a ratio; never as 100 % what is not all."""
+    """Format a ratio; never as 100% what is not all."""
     if part is None:
         return "–"
     whole = round(part * 100)
     if whole == 100 and part < 1:
         whole = 99
-    return f"{whole} %"
+    return f"{whole}%"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

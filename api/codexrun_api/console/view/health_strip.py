@@ -37,7 +37,7 @@ def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
     pending = [r.metadata.creation_timestamp for r in runs if not verdict_of(r).final]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
     if waits > MAX_SILENT_SECONDS:
-        return Sign("operator", False, f"operator silent for {round(waits)} s")
+        return Sign("operator", False, f"operator silent for {round(waits)}s")
     return Sign("operator", True, "operator")
 
 
@@ -47,8 +47,8 @@ def registry_sign(lag: float, *, away: bool = False) -> Sign:
     if away and lag > MAX_LAG_SECONDS:
         return Sign("registry", False, f"registry away for {round(lag)} s")
     if lag > MAX_LAG_SECONDS:
-        return Sign("registry", False, f"registry {round(lag)} s behind")
-    return Sign("registry", True, f"registry, {lag:.1f} s behind" if lag >= 0.1 else "registry")
+        return Sign("registry", False, f"registry {round(lag)}s behind")
+    return Sign("registry", True, f"registry, {lag:.1f}s behind" if lag >= 0.1 else "registry")
 
 
 def cluster_sign(ready: bool) -> Sign:

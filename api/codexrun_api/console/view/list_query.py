@@ -10,7 +10,7 @@ from codexrun_api.schemas.query_params import RunFilterQuery
 from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.sorting import NEWEST, parse_sort
 
-SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")
+SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of", "failure_class")
 SINGLE = ("search", "since", "until", "label")
 SIZES = (25, 50, 100, 200)
 PRESETS = {"1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
@@ -29,6 +29,7 @@ NAMES = {
     "model": "Model",
     "user": "Started by",
     "retry_of": "Retries of",
+    "failure_class": "Failed for",
     "search": "Text",
     "since": "Since",
     "until": "Until",

@@ -1,6 +1,7 @@
 """One line of the log, as people read it. Pure."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,13 @@ from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 Json = dict[str, Any]
 
-MAX_LINE_CHARACTERS = 4000  # the raw log has the rest
+MAX_LINE_CHARACTERS = 4000  # at first; the whole line is asked for by itself
+MAX_WHOLE_LINE_BYTES = 1024 * 1024  # the raw log has the rest
 MAX_SRC_CHARACTERS = 16
+_QUOTE, _BACKSLASH = b'"\\'
+_CLOSING = {b"{"[0]: b"}"[0], b"["[0]: b"]"[0]}
+# an escape without its end, or the first half of a character of two
+_CUT_ESCAPE = re.compile(rb"\\(?:u(?:[0-9a-fA-F]{0,3}|[dD][89abAB][0-9a-fA-F]{2}))?")
 _RUNNER_FIELDS = ("reason", "message", "commit", "exit_code", "duration_ms", "cost_tokens")
 
 
@@ -37,9 +43,16 @@ class Line:
         return self.at.strftime("%H:%M:%S") if self.at else ""
 
 
-def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) -> Line:
+def read_line(
+    number: int,
+    raw: bytes,
+    size: int,
+    *,
+    json_form: bool = False,
+    max_characters: int = MAX_LINE_CHARACTERS,
+) -> Line:
     """Return a line of the log for people. size: of the whole line, if `raw` is its beginning."""
-    entry = None if size > len(raw) else _parse(raw)
+    entry = _parse(_closed(raw) if size > len(raw) else raw)
     if entry is None or json_form:
         text = raw.decode("utf-8", "replace")
         src = str(entry.get("src", "")) if entry else ""
@@ -54,10 +67,10 @@ def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) ->
         at=_time(entry.get("ts")) if entry else None,
         src=src,
         label=label,
-        text=safe_html.ansi(text[:MAX_LINE_CHARACTERS]),
+        text=safe_html.ansi(text[:max_characters]),
         bad=bad or level in ("error", "critical"),
         warn=level == "warning",
-        cut=size - len(raw) + max(0, len(text) - MAX_LINE_CHARACTERS),
+        cut=size - len(raw) + max(0, len(text) - max_characters),
     )
 
 
@@ -96,6 +109,36 @@ def _item(event: Event, item: Item) -> tuple[str, str, bool]:
         case _:
             others = {key: value for key, value in item.raw.items() if key not in ("id", "type")}
             return label, json.dumps(others, ensure_ascii=False), item.failed
+
+
+def _closed(raw: bytes) -> bytes:
+    """Return the beginning of a JSON text with its open string, lists and objects closed, so that
+    what it has can be read: of a command's output that is most of it. What cannot be closed is
+    returned as no JSON at all."""
+    closing = []
+    in_string = escaped = False
+    last_escape = len(raw)
+    for at, byte in enumerate(raw):
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == _BACKSLASH:
+                escaped = True
+                last_escape = at
+            elif byte == _QUOTE:
+                in_string = False
+        elif byte == _QUOTE:
+            in_string = True
+        elif byte in _CLOSING:
+            closing.append(_CLOSING[byte])
+        elif byte in b"]}" and closing:
+            closing.pop()
+    if not in_string:
+        return b""
+    if _CUT_ESCAPE.fullmatch(raw, last_escape):
+        raw = raw[:last_escape]
+    text = raw.decode("utf-8", "ignore").encode()  # a character may have been cut in two
+    return text + b'"' + bytes(reversed(closing))
 
 
 def _parse(raw: bytes) -> Json | None:

@@ -1,17 +1,23 @@
-"""What the run list shows of each run. Pure."""
+"""What the run list shows of each run, and who holds the slots of a job type and who waits for one.
+Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console.view import status_text
 from codexrun_api.console.view.status_text import State, state_of
 from codexrun_api.schemas.responses import QueueView
+from codexrun_core.prompts.title import title_of
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
+from codexrun_core.resources.fields import LAST
 from codexrun_core.resources.limits import Limits
+from codexrun_core.resources.phases import SLOT_PHASES, Phase
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 
+MAX_QUEUE_ROWS = 100  # of each list; a page says how many more there are
 ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
 
 
@@ -19,6 +25,7 @@ ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl"
 class Row:
     run: RunRecord
     state: State
+    title: str  # what it is about
     message: str
     seconds: float | None
     token_limit: int | None
@@ -49,6 +56,7 @@ def row(
     return Row(
         run=record,
         state=state_of(record.status),
+        title=title_of(job_type.spec.title_template if job_type else None, record.params),
         message=status_text.short(record, now, run=run, position=position, busy=busy, limit=limit),
         seconds=status_text.run_seconds(record, now),
         token_limit=limits_of(record, job_type).max_tokens,
@@ -84,3 +92,38 @@ def workspace(git: GitWorkspace | None) -> str:
         return ""
     name = git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")
     return f"{name}@{git.ref}" if git.ref else name
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """since: its start, or its creation while it waits."""
+
+    run_id: str
+    name: str
+    status: str
+    title: str
+    priority: int
+    since: datetime | None
+
+
+def holders(runs: Iterable[CodexRun], title_template: str | None) -> list[QueueRow]:
+    """Return the runs that hold a slot, the oldest first."""
+    rows = [_queue_row(run, title_template) for run in runs if run.status.phase in SLOT_PHASES]
+    return sorted(rows, key=lambda row: (row.since or LAST, row.run_id))
+
+
+def queue(runs: Iterable[CodexRun], title_template: str | None) -> list[QueueRow]:
+    """Return the runs that wait, the next one first: by priority, then by age."""
+    rows = [_queue_row(run, title_template) for run in runs if run.status.phase is Phase.QUEUED]
+    return sorted(rows, key=lambda row: (-row.priority, row.since or LAST, row.run_id))
+
+
+def _queue_row(run: CodexRun, title_template: str | None) -> QueueRow:
+    return QueueRow(
+        run.metadata.uid,
+        run.metadata.name,
+        run.status.phase.lower(),
+        title_of(title_template, run.spec.inputs or {}),
+        run.spec.priority,
+        run.status.started_at or run.metadata.creation_timestamp,
+    )

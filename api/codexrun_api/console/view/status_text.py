@@ -17,7 +17,7 @@ class State:
     """How a state is called and shown: a closed table, so that no state is told by colour alone."""
 
     word: str
-    tone: str  # a class of the style sheet: wait, run, stop, ok, bad, off
+    tone: str  # a class of the style sheet: wait, start, run, stop, ok, bad, off
     icon: str  # a symbol of icons.svg
     mark: str  # in the page's title
     active: bool
@@ -26,7 +26,7 @@ class State:
 STATES = {
     "pending": State("Pending", "wait", "pending", "○", True),
     "queued": State("Queued", "wait", "queued", "◷", True),
-    "starting": State("Starting", "run", "starting", "◔", True),
+    "starting": State("Starting", "start", "starting", "◔", True),
     "running": State("Running", "run", "running", "●", True),
     "stopping": State("Stopping", "stop", "stopping", "◍", True),
     "succeeded": State("Succeeded", "ok", "succeeded", "✓", False),
@@ -83,13 +83,15 @@ WAYS_OUT = {
     "internal": "An internal error of codexrun; retry, and report it if it comes again.",
 }
 
+_ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IGNORECASE)
+
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
     reasons.JOB_TYPE_HELD: "Waiting: the cluster refuses its job type's Jobs for now",
     reasons.JOB_REFUSED: "Waiting: the cluster refuses its Job for now",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
-    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be made; rejected after one minute",
+    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",
     reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
 }
@@ -111,9 +113,7 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _with_full_stop(
-                WAITS.get(record.reason or "") or "Waiting for the operator's word"
-            )
+            return _with_full_stop(WAITS.get(record.reason or "") or "Waiting for the operator")
         case "queued":
             return _queued(record, position, busy, limit)
         case "starting":
@@ -147,7 +147,7 @@ def sentence(
         case "deleted":
             return _with_full_stop(
                 record.error
-                or "Its object was deleted while nobody watched; how it ended is not known"
+                or "Its object was deleted before the end was recorded; the outcome is unknown"
             )
         case unknown:
             message = (
@@ -159,7 +159,10 @@ def sentence(
 
 
 def way_out(record: RunRecord) -> str:
-    """Return what to do about a failure; empty where there is none."""
+    """Return what to do about a failure; empty where there is nothing to do, or where the failure's
+    own message says it."""
+    if _ADVICE.search(record.error or ""):
+        return ""
     return WAYS_OUT.get(record.failure_class or "", "")
 
 
@@ -219,11 +222,14 @@ def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
-    text = f"Running for {duration(run_seconds(record, now))}"
+    seconds = run_seconds(record, now)
+    text = f"Running for {duration(seconds)}"
     if doing:
         text += f", now {doing}"
     if usual is None:
         return f"{text}."
+    if seconds is not None and seconds > usual.total_seconds():
+        return f"{text}. Longer than usual ({duration(usual.total_seconds())})."
     return f"{text}. Usually done after {duration(usual.total_seconds())}."
 
 

@@ -17,6 +17,9 @@ from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 Json = dict[str, Any]
 
+# Of a final message that is shown whole.
+MAX_UNFOLDED_CHARACTERS = 4000
+MAX_UNFOLDED_LINES = 60
 # Of a JSON value that is shown with its structure.
 MAX_PRETTY_CHARACTERS = 20_000
 MAX_PRETTY_LEVELS = 32
@@ -173,10 +176,23 @@ class _Reader:
                 self._turn().failed = event.message or "no message"
                 self._close_turn()
             case events.ERROR:
-                self._add(Entry(events.ERROR, f"e{offset}", at, Item({"message": event.message})))
+                self._error(offset, at, event.message)
             case _:
                 text = _pretty(event.raw)
                 self._add(Entry(JSON, f"e{offset}", at, Item(event.raw), text=text))
+
+    def _error(self, offset: int, at: datetime | None, message: str) -> None:
+        """Codex tells of each try to connect again; the last one of a row stands for all."""
+        last = self._turn().entries[-1] if self._turn().entries else None
+        if (
+            last
+            and last.kind == events.ERROR
+            and events.is_reconnect(message)
+            and events.is_reconnect(last.word("message"))
+        ):
+            last.item = Item({"message": message})
+            return
+        self._add(Entry(events.ERROR, f"e{offset}", at, Item({"message": message})))
 
     def _item(self, offset: int, at: datetime | None, item: Item, *, completed: bool) -> None:
         item_id = item.id or str(offset)
@@ -261,3 +277,30 @@ def _time(value: Any) -> datetime | None:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+@dataclass(frozen=True)
+class FinalMessage:
+    """`text` is what is shown: the message itself, or its JSON with one value a line."""
+
+    text: str
+    is_json: bool
+
+    @property
+    def folded(self) -> bool:
+        """Return whether only its beginning is shown at first."""
+        return (
+            len(self.text) > MAX_UNFOLDED_CHARACTERS or self.text.count("\n") > MAX_UNFOLDED_LINES
+        )
+
+
+def final_message(message: str) -> FinalMessage:
+    """Return how a message is shown. JSON is an object or a list; a number is prose."""
+    if message.lstrip().startswith(("{", "[")):
+        try:
+            value = json.loads(message)
+        except (ValueError, RecursionError):
+            return FinalMessage(message, is_json=False)
+        if not is_deeper(value, MAX_SHOWN_LEVELS):
+            return FinalMessage(json.dumps(value, indent=2, ensure_ascii=False), is_json=True)
+    return FinalMessage(message, is_json=False)

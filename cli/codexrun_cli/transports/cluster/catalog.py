@@ -47,7 +47,6 @@ async def prompt_text(kube: Kube, name: str, version: str) -> str:
     raise CommandError(
         Code.NOT_FOUND,
         f'there is no prompt "{name}" with a version "{version}"',
-        title="Not Found",
         hint="`codexrun prompts list` shows what there is",
     )
 

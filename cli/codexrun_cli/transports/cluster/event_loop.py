@@ -60,18 +60,16 @@ def command_error(error: Refused | Unavailable) -> CommandError:
             return CommandError(
                 Code.NOT_FOUND,
                 message,
-                title="Not Found",
                 hint=hint or "`codexrun list` shows what there is",
             )
-        return CommandError(Code.NOT_FOUND, message, title="Not Found")
+        return CommandError(Code.NOT_FOUND, message)
     if isinstance(error, Conflict):
-        return CommandError(Code.CONFLICT, message, title="Conflict")
+        return CommandError(Code.CONFLICT, message)
     if error.status in (401, 403):
         hint = "`codexrun doctor` shows which right is missing"
         return CommandError(
             Code.NOT_ALLOWED,
             message,
-            title="Forbidden" if error.status == 403 else "Unauthorized",
             hint=hint,
         )
-    return CommandError(Code.FAILED, message, title=error.reason or "Refused")
+    return CommandError(Code.FAILED, message)

@@ -138,14 +138,12 @@ def _require_same_request(raw: Json, new: NewRun) -> None:
         raise CommandError(
             Code.CONFLICT,
             f'there is a run "{new.name}" already',
-            title="Conflict",
             hint="choose another --name",
         )
     if _annotation(raw, REQUEST_SHA256) != new.sha256:
         raise CommandError(
             Code.CONFLICT,
             "this idempotency key was used for another run",
-            title="Conflict",
             hint="use another --idempotency-key, or leave it out",
         )
 
@@ -167,11 +165,9 @@ def _refusal(raw: Json) -> CommandError:
     if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
         return _job_type_not_found(raw["spec"]["jobType"])
     hint = _HINTS.get(refusal.reason, "")
-    return CommandError(Code.FAILED, refusal.message, title=refusal.reason, hint=hint)
+    return CommandError(Code.FAILED, refusal.message, hint=hint)
 
 
 def _job_type_not_found(name: str) -> CommandError:
     hint = "`codexrun jobtypes list` shows what can be started"
-    return CommandError(
-        Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint
-    )
+    return CommandError(Code.NOT_FOUND, f'there is no job type "{name}"', hint=hint)

@@ -1,6 +1,7 @@
 """The runs straight from the cluster: objects that this program makes and reads itself, logs of
 live pods."""
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,7 @@ class Cluster:
         self.loop = loop
         self._everywhere = everywhere
         self._starter = Starter(kube)
+        self._title_templates: dict[str, str | None] = {}  # by job type, once looked at
 
     def start(self, request: Json, key: str | None) -> Run:
         async def begin() -> Run:
@@ -82,7 +84,6 @@ class Cluster:
                     Code.CONFLICT,
                     f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
                     " cancelled",
-                    title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )
             patch = {
@@ -102,12 +103,7 @@ class Cluster:
         source = await self._find(name)
         run = views.run_json(source)
         if run["status"] not in ENDED_STATUSES:
-            raise CommandError(
-                Code.CONFLICT,
-                f'run "{run["name"]}" has not ended ({run["status"]}); cancel it first',
-                title="Conflict",
-                hint="`codexrun cancel NAME` stops it first",
-            )
+            raise _not_ended(run["name"], run["status"])
         spec = new_run.retry_spec(
             source["spec"], name=run["name"], run_id=run["run_id"], changes=changes
         )
@@ -151,6 +147,7 @@ class Cluster:
         order = parse_sort(sort) if sort else NEWEST
 
         async def get() -> list[Json]:
+            await self._read_title_templates()
             return [raw async for raw in self._all(_selectors(run_filter))]
 
         def read(raw: Json) -> tuple[RunRecord, Json] | None:
@@ -159,7 +156,9 @@ class Cluster:
         pairs = list(filter(None, views.readable("codexruns", self.loop.call(get()), read)))
         raws = {record.run_id: raw for record, raw in pairs}
         records = sort_runs([record for record, _ in pairs], order)[:limit]
-        yield from (views.run_json(raws[record.run_id]) for record in records)
+        for record in records:
+            template = self._title_templates.get(record.job_type)
+            yield views.run_json(raws[record.run_id], title_template=template)
 
     def log(self, run: Run, log_range: LogRange) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
@@ -236,8 +235,41 @@ class Cluster:
     ) -> Any:
         raise ApiRequired(subject)
 
-    def text(self, path: str) -> str:
-        raise ApiRequired(path)
+    def data(self, path: str) -> bytes:
+        raise ApiRequired(path.rpartition("/")[2])
+
+    def set_priority(self, name: str, priority: int) -> Run:
+        async def edit() -> Run:
+            raw = await self._find(name)
+            status = views.status_of(raw)
+            if status in ENDED_STATUSES:
+                raise CommandError(
+                    Code.CONFLICT,
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); only a new run can be'
+                    " different",
+                    hint="`codexrun retry NAME` runs it again",
+                )
+            patch = {
+                "metadata": {"uid": raw["metadata"]["uid"]},
+                "spec": {"priority": priority},
+            }
+            return await self._run_with_queue(await self.kube.merge(self._path(raw), patch))
+
+        return self.loop.call(edit())
+
+    def delete(self, name: str) -> Run:
+        async def remove() -> Run:
+            raw = await self._find(name)
+            status = views.status_of(raw)
+            if status not in ENDED_STATUSES:
+                raise _not_ended(raw["metadata"]["name"], status)
+            await self.kube.delete(self._path(raw), uid=raw["metadata"]["uid"])
+            return views.run_json(raw)
+
+        return self.loop.call(remove())
+
+    def user(self) -> str:
+        return self.loop.call(self._starter.user())
 
     def console(self, run: Run) -> str | None:  # noqa: ARG002 - the cluster has none
         return None
@@ -269,7 +301,6 @@ class Cluster:
             raise CommandError(
                 Code.NOT_FOUND,
                 f'there is no run "{name}" in namespace "{self.kube.namespace}"',
-                title="Not Found",
                 hint="`codexrun list` shows the runs that there are",
             ) from None
 
@@ -282,9 +313,12 @@ class Cluster:
 
     async def _run_with_queue(self, raw: Json) -> Run:
         """Return the run, with its position while it waits."""
-        if views.status_of(raw) != "queued":
-            return views.run_json(raw)
         job_type = raw["spec"]["jobType"]
+        if job_type not in self._title_templates:
+            await self._read_title_templates()
+        template = self._title_templates.setdefault(job_type, None)
+        if views.status_of(raw) != "queued":
+            return views.run_json(raw, title_template=template)
         peers = [
             peer
             async for peer in self._all({"fieldSelector": f"spec.jobType={job_type}"})
@@ -295,7 +329,24 @@ class Cluster:
             limit = 0 if spec.get("suspended") else int(spec.get("concurrencyLimit", 1))
         except NotFound:
             limit = 0
-        return views.run_json(raw, views.queue_position(raw, peers, limit, datetime.now(UTC)))
+        position = views.queue_position(raw, peers, limit, datetime.now(UTC))
+        return views.run_json(raw, position, title_template=template)
+
+    async def _read_title_templates(self) -> None:
+        """Look at what job types say of titles; without the right to, runs go by their inputs."""
+        with contextlib.suppress(Refused):
+            async for page in self.kube.pages(self.kube.job_types):
+                for raw in page["items"]:
+                    template = raw["spec"].get("titleTemplate")
+                    self._title_templates[raw["metadata"]["name"]] = template
+
+
+def _not_ended(name: str, status: str) -> CommandError:
+    return CommandError(
+        Code.CONFLICT,
+        f'run "{name}" has not ended ({status}); cancel it first',
+        hint="`codexrun cancel NAME` stops it first",
+    )
 
 
 def _selectors(run_filter: RunFilter) -> dict[str, str]:

@@ -9,6 +9,7 @@ from codexrun_cli.errors import say
 from codexrun_cli.transports import RunFilter
 from codexrun_cli.transports.schemas import JobType, Prompt, PromptVersion, Queue, Run
 from codexrun_core.prompts.stored import StoredPrompt
+from codexrun_core.prompts.title import title_of
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import SLOT_STATUSES, Phase
 from codexrun_core.runs import queue_position as queueing
@@ -74,8 +75,9 @@ def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> li
     return values
 
 
-def run_json(raw: Json, queue: Queue | None = None) -> Run:
-    """Return a CodexRun as the api would; what is not known is absent."""
+def run_json(raw: Json, queue: Queue | None = None, *, title_template: str | None = None) -> Run:
+    """Return a CodexRun as the api would; what is not known is absent. title_template: of its job
+    type."""
     run_record = record(raw)
     run = _without_none({key: _plain(getattr(run_record, key)) for key in _RUN_FIELDS})
     if run_record.failure_class:
@@ -100,6 +102,8 @@ def run_json(raw: Json, queue: Queue | None = None) -> Run:
             "complete": run_record.usage_complete,
         }
     )
+    if title := title_of(title_template, run_record.params):
+        run["title"] = title
     if queue:
         run["queue"] = queue
     return cast(Run, run)
@@ -179,21 +183,24 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> JobType:
 
 def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list[Prompt]:
     """Return the prompts of ConfigMaps that hold a version each; versions oldest first."""
+    users: dict[str, list[str]] = {}
+    users_of_version: dict[tuple[str, str], list[str]] = {}
+    for job_type in job_types:
+        prompt, job = job_type["spec"]["prompt"], job_type["metadata"]["name"]
+        users.setdefault(prompt["name"], []).append(job)
+        users_of_version.setdefault((prompt["name"], prompt["version"]), []).append(job)
     versions: dict[str, list[PromptVersion]] = {}
     for raw in config_maps:
-        prompt = StoredPrompt.read(raw)
+        stored = StoredPrompt.read(raw)
         version: PromptVersion = {
-            "version": prompt.version,
-            "sha256": prompt.sha256,
-            "checksum_ok": prompt.checksum_ok,
-            "owner": prompt.owner,
-            "updated_at": prompt.updated_at,
+            "version": stored.version,
+            "sha256": stored.sha256,
+            "checksum_ok": stored.checksum_ok,
+            "owner": stored.owner,
+            "updated_at": stored.updated_at,
+            "used_by": sorted(users_of_version.get((stored.name, stored.version), [])),
         }
-        versions.setdefault(prompt.name, []).append(version)
-    users: dict[str, list[str]] = {}
-    for job_type in job_types:
-        prompt = job_type["spec"]["prompt"]["name"]
-        users.setdefault(prompt, []).append(job_type["metadata"]["name"])
+        versions.setdefault(stored.name, []).append(version)
     return [
         {
             "name": name,

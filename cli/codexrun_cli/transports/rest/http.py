@@ -8,6 +8,8 @@ never sent to another host.
 import http.client
 import json
 import random
+import re
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -19,9 +21,17 @@ from codexrun_cli.errors import CommandError, Unreachable, say
 from codexrun_cli.exit_codes import Code
 
 TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 8.0
 MAX_ATTEMPTS = 4
 MAX_PROBLEM_BYTES = 1_000_000
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSError
+
+
+# What the api advises callers of REST; the hints below are for people at a terminal.
+_HTTP_ADVICE = re.compile(
+    r"; (?:GET /\S+ lists them|/openapi\.json lists what there is|`errors` says where"
+    r"|send `Authorization: [^`]*`)$"
+)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -29,6 +39,39 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+class _BoundedConnect:
+    """A connection that is there soon or not at all; an answer may take longer. Mixed into those of
+    http.client."""
+
+    timeout: float | None
+    sock: socket.socket
+
+    def connect(self) -> None:
+        seconds = self.timeout
+        self.timeout = min(seconds or CONNECT_SECONDS, CONNECT_SECONDS)
+        super().connect()  # type: ignore[misc]
+        self.timeout = seconds
+        self.sock.settimeout(seconds)
+
+
+class _PlainConnection(_BoundedConnect, http.client.HTTPConnection):
+    pass
+
+
+class _TlsConnection(_BoundedConnect, http.client.HTTPSConnection):
+    pass
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, req)
+
+
+class _Tls(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_TlsConnection, req)
 
 
 class Http:
@@ -46,7 +89,7 @@ class Http:
         self._token = token
         self._debug = debug
         self._seconds = seconds
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(_NoRedirects, _Plain, _Tls)
 
     def json(
         self,
@@ -58,18 +101,20 @@ class Http:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """Return the answer's JSON; a call that may be repeated is, while nobody answers."""
-        for attempt in range(MAX_ATTEMPTS if repeatable else 1):
+        """Return the answer's JSON; a call that may be repeated is, while nobody answers and that
+        is known at once."""
+        attempts = MAX_ATTEMPTS if repeatable else 1
+        for attempt in range(attempts):
             try:
                 with self.open(method, path, query=query, body=body, headers=headers) as answer:
                     return json.loads(answer.read() or b"null")
             except Unreachable as error:
-                if attempt == MAX_ATTEMPTS - 1 or not repeatable:
+                if attempt == attempts - 1 or error.timed_out:
                     raise
                 jitter = 1 + random.random()  # noqa: S311
                 time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * jitter))
             except CONNECTION_ERRORS as error:
-                if attempt == MAX_ATTEMPTS - 1 or not repeatable:
+                if attempt == attempts - 1 or isinstance(error, TimeoutError):
                     self._raise_unavailable(error)
             except (ValueError, RecursionError) as error:
                 raise CommandError(
@@ -136,6 +181,7 @@ class Http:
     def _raise_unavailable(self, error: BaseException) -> NoReturn:
         raise Unreachable(
             f"{self.server} does not answer: {_reason(error)}",
+            timed_out=isinstance(getattr(error, "reason", error), TimeoutError),
             hint="is the URL right, and is the api up? `codexrun doctor` looks",
         ) from None
 
@@ -153,15 +199,15 @@ class Http:
         code = str(problem.get("code", ""))
         exit_code = code_of(status, code)
         fields: dict[str, Any] = {
-            "title": str(problem.get("title", "")),
             "hint": _hint(status, code),
             "request_id": str(problem.get("request_id") or headers.get("X-Request-ID") or ""),
             "errors": [error for error in problem.get("errors", []) if isinstance(error, dict)],
             "retry_after": problem.get("retry_after"),
         }
+        detail = _HTTP_ADVICE.sub("", str(problem["detail"]))
         if exit_code is Code.UNREACHABLE:
-            raise Unreachable(str(problem["detail"]), **fields) from None
-        raise CommandError(exit_code, str(problem["detail"]), **fields) from None
+            raise Unreachable(detail, **fields) from None
+        raise CommandError(exit_code, detail, **fields) from None
 
 
 def code_of(status: int, code: str) -> Code:

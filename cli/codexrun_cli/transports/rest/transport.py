@@ -11,6 +11,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Details, Json, LogEvent, LogRange, LogText, RunFilter
 from codexrun_cli.transports.rest.http import CONNECTION_ERRORS, Http, retry_delay, server_events
 from codexrun_cli.transports.schemas import JobType, JobTypeList, Prompt, PromptList, Run, Stats
+from codexrun_core.runs.queue_position import MIN_GOOD_RUNS
 
 READ_CHUNK_BYTES = 64 * 1024
 MAX_PAGE_RUNS = 500
@@ -169,7 +170,8 @@ class Rest:
 
     def usual_seconds(self, job_type: str) -> float | None:
         stats: Stats = self.http.json("GET", "/stats", query={"job_type": job_type})
-        return stats.get("median_seconds")
+        few = stats["statuses"].get("succeeded", 0) < MIN_GOOD_RUNS
+        return None if few else stats.get("median_seconds")
 
     def ask(
         self,
@@ -182,9 +184,20 @@ class Rest:
     ) -> Any:
         return self.http.json(method, path, query=query, body=body)
 
-    def text(self, path: str) -> str:
+    def data(self, path: str) -> bytes:
         with self.http.open("GET", path, headers={"Accept": "*/*"}) as answer:
-            return answer.read().decode("utf-8", "replace")
+            return answer.read()
+
+    def set_priority(self, name: str, priority: int) -> Run:
+        run: Run = self.http.json("PATCH", f"/runs/{_quoted(name)}", body={"priority": priority})
+        return run
+
+    def delete(self, name: str) -> Run:
+        run: Run = self.http.json("DELETE", f"/runs/{_quoted(name)}")
+        return run
+
+    def user(self) -> str:
+        return str(self.http.json("GET", "/whoami")["user"])
 
     def console(self, run: Run) -> str | None:
         link = run["links"]["self"] if "links" in run else ""

@@ -198,9 +198,7 @@ def _container_problem(pod: Pod, name: str, container: Container) -> StartProble
     reason = container.reason
     detail = container.message
     if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
-        message = (
-            f"The image of container {name} cannot be had ({reason}): {detail or 'no further word'}"
-        )
+        message = f"Cannot pull the image of container {name} ({reason}): {detail or 'no details'}"
         return StartProblem(
             FailureClass.IMAGE,
             reasons.IMAGE_PULL,

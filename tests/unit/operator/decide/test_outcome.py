@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Pod, event_from, pod_from
-from codexrun_operator.decide.outcome import Outcome, commit_of, dollars, outcome, usage_of
+from codexrun_operator.decide.outcome import Outcome, commit_of, outcome, usage_of
 
 
 def after(
@@ -348,21 +348,21 @@ def test_a_gate_that_still_ran_has_counted_on() -> None:
 @pytest.mark.parametrize(
     ("micro", "text", "cents"),
     [
-        (0, "$0.0000", 0),
+        (0, "$0.00", 0),
         (1, "$0.0001", 1),
         (99, "$0.0001", 1),
         (100, "$0.0001", 1),
         (101, "$0.0002", 1),
         (10_000, "$0.0100", 1),
         (10_001, "$0.0101", 2),
-        (1_234_567, "$1.2346", 124),
-        (12_000_000, "$12.0000", 1200),
+        (1_234_567, "$1.24", 124),
+        (12_000_000, "$12.00", 1200),
     ],
 )
 def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
     counted = usage_of(after(gate=gate_report(usage={"costMicroUSD": micro})))
     assert counted is not None
-    assert (dollars(micro), counted.cost, counted.cost_cents) == (text, text, cents)
+    assert (counted.cost, counted.cost_cents) == (text, cents)
 
 
 # -- the workspace, and what a run warns of ------------------------------------------------------

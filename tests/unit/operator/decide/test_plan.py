@@ -992,7 +992,7 @@ LATE = job(created=ago(600))
         ),
         phase="Starting",
         reason="MissingVolume",
-        message='A volume of the pod cannot be had: configmap "prompt-hello-v1" not found',
+        message='Cannot mount a volume of the pod: configmap "prompt-hello-v1" not found',
     ),
     case(
         "volume missing for too long",

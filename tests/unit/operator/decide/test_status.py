@@ -72,6 +72,13 @@ def test_every_phase_says_its_conditions_and_what_it_is_about() -> None:
         assert set(subjects) <= CONDITIONS[phase].keys()
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_finished_is_true_at_every_end_and_at_no_other_time(phase: Phase) -> None:
+    status = with_phase(run(), phase, "Reason", "said", NOON)
+    finished = [(c.status, c.reason) for c in status.conditions if c.type == "Finished"]
+    assert finished == ([("True", phase.value)] if phase.terminal else [])
+
+
 def test_ranks() -> None:
     live = [Phase.PENDING, Phase.QUEUED, Phase.STARTING, Phase.RUNNING, Phase.STOPPING]
     assert [phase.rank for phase in live] == [0, 1, 2, 3, 4]

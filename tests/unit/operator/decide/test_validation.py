@@ -57,6 +57,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ("PromptChecksumMismatch", "apply the manifests", run(), kind(), prompt(declared_sha256=OTHER)),
     ("PromptChecksumMismatch", "says nothing", run(), kind(), prompt(declared_sha256="")),
     ("PromptChecksumMismatch", "prompt.sha256", run(), kind(**names(sha256=OTHER)), prompt()),
+    (
+        "InvalidInputs",
+        "spec.inputs: the prompt's placeholder {{name}} has no input of that name",
+        asks(inputs={}),
+        needs({"properties": {"name": {}}}),
+        prompt(),
+    ),
     ("ModelNotAllowed", "spec.model", asks(model="o9"), kind(), prompt()),
     (
         "ModelNotAllowed",
@@ -442,6 +449,9 @@ def test_urls_that_a_server_could_read_in_another_way(url: str) -> None:
         (kind(**names(sha256=OTHER)), prompt(), "False", "PromptChecksumMismatch"),
         (needs({"type": 3}), prompt(), "False", "InvalidSchema"),
         (needs({"properties": {"name": {"pattern": "(?=x)"}}}), prompt(), "False", "InvalidSchema"),
+        (needs({"properties": {"name": {}}}), prompt(), "False", "InvalidSchema"),
+        (needs({"properties": {"name": {"default": "you"}}}), prompt(), "True", "Valid"),
+        (needs({"allOf": [{"required": ["name"]}]}), prompt(), "True", "Valid"),
         (kind(outputSchema={"type": "array"}), prompt(), "False", "InvalidSchema"),
         (
             kind(outputSchema={"type": "object", "properties": 3}),

@@ -1,0 +1,17 @@
+"""`codexrun whoami`: who api or cluster take the user for."""
+
+import typer
+
+from codexrun_cli import context, output
+from codexrun_cli.errors import say
+from codexrun_cli.transports.connection import opened, settings_of
+
+
+def whoami(ctx: typer.Context) -> None:
+    """Print the name that runs are started under, and say where."""
+    flags = context.flags(ctx)
+    with opened(flags) as transport:
+        user = transport.user()
+    settings = settings_of(flags)
+    output.write(f"{user}\n")
+    say(f"at {settings.server}" if settings.server else "at the cluster of your kubeconfig")

@@ -1,0 +1,54 @@
+"""Inputs as the job type's schema wants them: text of `-p` as number, truth value or list, and what
+is still missing. Pure."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+
+def coerced(
+    inputs: Mapping[str, Any], from_text: Collection[str], schema: Schema | None
+) -> dict[str, Any]:
+    """Return the inputs; those `from_text` whose schema takes no text as the JSON that they are.
+
+    What is not the JSON of such a type stays text, so that the answer can name it.
+    """
+    properties = (schema or {}).get("properties", {})
+    return {
+        name: _coerced(value, properties.get(name)) if name in from_text else value
+        for name, value in inputs.items()
+    }
+
+
+def missing(inputs: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+    """Return the required inputs that are absent and have no default, with what the schema says of
+    each."""
+    properties = schema.get("properties", {})
+    absent = {}
+    for name in schema.get("required", ()):
+        part = properties.get(name)
+        part = part if isinstance(part, Mapping) else {}
+        if name not in inputs and "default" not in part:
+            absent[str(name)] = str(part.get("description") or "")
+    return absent
+
+
+def _coerced(text: str, part: Any) -> Any:
+    if not isinstance(part, Mapping) or not _needs_json(text, part):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text if isinstance(value, str) else value
+
+
+def _needs_json(text: str, part: Schema) -> bool:
+    """Return whether the schema names types, and text is none of them."""
+    kinds = part.get("type")
+    if kinds is None:
+        values = part.get("enum", [part["const"]] if "const" in part else None)
+        return isinstance(values, list) and text not in values
+    return "string" not in (kinds if isinstance(kinds, list) else [kinds])
