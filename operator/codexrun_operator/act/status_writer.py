@@ -8,6 +8,7 @@ from codexrun_core.times import now
 from codexrun_operator.act import events
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.expiry import seconds_to_live
+from codexrun_operator.decide.run_reader import fields_kept, read_run
 from codexrun_operator.decide.status import only_message_differs, same_content
 from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind, run_key
@@ -74,9 +75,7 @@ class StatusWriter:
             del self._unanswered[uid]
             return
         del self._unanswered[uid]
-        if raw["metadata"]["uid"] == uid and same_content(
-            CodexRun.model_validate(raw).status, status
-        ):
+        if raw["metadata"]["uid"] == uid and same_content(read_run(raw).status, status):
             await self._publish(run, status, raw)
 
     async def read_again(self, run: CodexRun) -> None:
@@ -139,6 +138,6 @@ async def write_status(
             "uid": metadata.uid,
             "resourceVersion": metadata.resource_version,
         },
-        "status": status.dump(),
+        "status": {**fields_kept(resource), **status.dump()},
     }
     return await kube.replace(f"{folder}/{metadata.name}/status", body)

@@ -165,9 +165,7 @@ def test_durations(seconds: int, text: str) -> None:
         ({}, {"usage": {"totalTokens": 6}}),
     ],
 )
-async def test_a_write_takes_away_what_is_gone(
-    old: dict[str, Any], new: dict[str, Any]
-) -> None:
+async def test_a_write_takes_away_what_is_gone(old: dict[str, Any], new: dict[str, Any]) -> None:
     kube = FakeKube()
     of = run("Running", status=old)
     kube.put("codexruns", of.dump())
