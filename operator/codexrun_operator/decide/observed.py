@@ -124,6 +124,7 @@ class Job:
     job_type: str = ""
     attempt: int = 1
     created: datetime | None = None
+    started: datetime | None = None  # its controller's: never while it was suspended from its birth
     deadline: datetime | None = None  # when its controller ends it: the backstop
     start_seconds: int = 600  # how long the agent may take to run
     prompt: PromptUsed | None = None
@@ -152,6 +153,12 @@ class Job:
             attempt=known.attempt,
             genuine=True,
         )
+
+    @property
+    def held_back(self) -> bool:
+        """It was created suspended, by a webhook of a queue controller such as Kueue, which resumes
+        it."""
+        return self.suspended and self.started is None
 
     @property
     def gone(self) -> bool:
@@ -320,6 +327,7 @@ def job_from(raw: Json) -> Job:
     true_conditions = {
         name: c for name, c in _conditions(status).items() if c.get("status") == "True"
     }
+    started = parse_time(status.get("startTime"))
     failed = true_conditions.get("Failed") or true_conditions.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
@@ -329,7 +337,8 @@ def job_from(raw: Json) -> Job:
         job_type=labels.get(JOB_TYPE_LABEL, ""),
         attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
         created=parse_time(metadata.get("creationTimestamp")),
-        deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),
+        started=started,
+        deadline=_after(started, spec.get("activeDeadlineSeconds")),
         **admitted,
         owned=owned,
         # without a controller: orphaned by the deletion of its run

@@ -46,7 +46,7 @@ class SlotLedger:
         if (
             uid in self.creations
             or uid in self.unproven
-            or (job is not None and not job.gone)
+            or (job is not None and (job.held_back or not job.gone))
             or (pod is not None and pod.holds_slot)
         ):
             self.holders[job_type].add(uid)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -514,6 +514,56 @@ async def test_nothing_stands_before_a_cancel(operator: Operator, labels: Json |
         "CancelRequested",
     )
     assert operator.job["spec"]["suspend"] is True
+
+
+SUSPENDED = {"conditions": [{"type": "Suspended", "status": "True"}], "terminating": 0}
+
+
+async def test_a_job_that_is_created_suspended_waits_with_its_slot_for_who_resumes_it(
+    operator: Operator,
+) -> None:
+    """By a webhook of Kueue, for one: nobody has stopped it."""
+    operator.apply(run_json())
+    await operator.look()
+    held_back = told(operator.job, 900, **SUSPENDED)
+    held_back["spec"]["suspend"] = True
+    held_back["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    operator.cache.update_job(held_back)
+    for _ in range(3):
+        await operator.look()
+        assert (operator.stored()["phase"], operator.held) == ("Starting", 1)
+    assert operator.stored()["reason"] == "JobSuspended"
+    resumed = told(held_back, 910, startTime=stamp(datetime.now(UTC)))
+    resumed["spec"]["suspend"] = False
+    operator.cache.update_job(resumed)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Starting", 1)
+    suspended = told(resumed, 920, startTime=stamp(datetime.now(UTC)), **SUSPENDED)
+    suspended["spec"]["suspend"] = True
+    operator.cache.update_job(suspended)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == (
+        "Stopping",
+        "JobSuspended",
+    )
+
+
+async def test_a_job_that_waits_for_who_resumes_it_can_be_cancelled(operator: Operator) -> None:
+    operator.apply(run_json())
+    await operator.look()
+    held_back = told(operator.job, 900, **SUSPENDED)
+    held_back["spec"]["suspend"] = True
+    operator.kube.put("jobs", held_back)
+    operator.cache.update_job(held_back)
+    operator.kube.version = 990
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    for _ in range(3):
+        await operator.look()
+    assert operator.stored()["phase"] == "Cancelled"
+    assert operator.kube.items(operator.kube.jobs) == []
+    operator.cache.update_job(held_back, gone=True)
+    await operator.look()
+    assert operator.held == 0
 
 
 # -- a watch that is behind ----------------------------------------------------------------------

@@ -41,6 +41,12 @@ def reason_of(class_: FailureClass) -> str:
 def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> StartProblem:
     """Return the first cause that explains why the agent does not run, the more certain ones first;
     of the warnings, which are newest last, the newest."""
+    if job.held_back:
+        return StartProblem(
+            FailureClass.INTERNAL,
+            reasons.JOB_SUSPENDED,
+            f"Job {job.name} was created suspended; it waits for whoever resumes it, such as Kueue",
+        )
     if pod is None:
         if warning := _newest(warnings, {"FailedCreate"}):
             return StartProblem(

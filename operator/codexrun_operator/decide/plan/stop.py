@@ -232,7 +232,7 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         )
     if job.deleting and not job.finished:
         return begin_stop(snapshot, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
-    if job.suspended:
+    if job.suspended and not job.held_back:
         # By hand, unless it was us, and the status write was lost.
         return stop_on_time(snapshot, now) or begin_stop(
             snapshot, now, reasons.JOB_SUSPENDED, f"Job {job.name} was suspended by hand"
@@ -269,13 +269,14 @@ def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
 
 
 def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not
-    waited for."""
+    """The agent must be running `startSeconds` after the Job began; what cannot heal is not waited
+    for."""
     job = snapshot.job
-    if job is None or _agent_ran(snapshot):
+    if job is None or job.held_back or _agent_ran(snapshot):
         return None
     problem = snapshot.start_problem(now)
-    late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
+    since = job.started or job.created  # resumed: from then on
+    late = since is not None and now - since >= timedelta(seconds=job.start_seconds)
     if not (problem.hopeless or late):
         return None
     message = (
