@@ -93,12 +93,6 @@ class StatusWriter:
         """Log and count a status that stands, post its Event, and keep the cache true."""
         uid = run.metadata.uid
         events.record_move(run, status, self._run_metrics)
-        self._cache.message_pace.record(
-            uid,
-            status,
-            self._cache.clock(),
-            message_only=only_message_differs(run.status, status),
-        )
         event = events.event_for(run, status, now())
         if status.phase.terminal:
             self._cache.forget(uid, version_of(written))
@@ -108,6 +102,9 @@ class StatusWriter:
                 seconds = run.spec.ttl_seconds_after_finished
             self._queue.add_later(Key(Kind.EXPIRY, run.metadata.name), seconds)
         else:
+            message_only = only_message_differs(run.status, status)
+            now_seconds = self._cache.clock()
+            self._cache.message_pace.record(uid, status, now_seconds, message_only=message_only)
             self._cache.update_run(written)
         if event:
             await events.post_event(self._kube, event)

@@ -348,7 +348,7 @@ class Cache:
         if self.all_pods.apply(pod.uid, version, pod):
             self._watched(pod)
             self._pod_there(pod)
-        if gone:
+        if gone and pod.uid in self.all_pods:
             self._miss_pod(pod)
 
     def read_pod(self, raw: Json) -> None:

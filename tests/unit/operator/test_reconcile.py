@@ -475,6 +475,17 @@ async def test_a_pod_that_no_list_shows_is_found_by_another_operator(operator: O
     assert operator.stored()["usage"]["totalTokens"] == 110
 
 
+async def test_a_deletion_that_is_told_again_is_nothing_new(operator: Operator) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    for _ in range(2):
+        operator.cache.update_pod(edited(pod, 950, "any", None), gone=True)
+        await operator.look()
+        assert operator.stored()["reason"] == "PodDeleted"
+        assert operator.cache.unwatched == {}
+
+
 async def test_another_pod_of_the_name_is_another_pod(operator: Operator) -> None:
     job = await started(operator)
     pod = operator.kube.put("pods", pod_of(job))
