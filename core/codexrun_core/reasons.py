@@ -12,7 +12,7 @@ SUSPENDED = "Suspended"  # the job type
 JOB_TYPE_HELD = "JobTypeHeld"  # the cluster refuses its Jobs
 JOB_REFUSED = "JobRefused"  # the cluster refuses this run's Job
 UNKNOWN_VALUE = "UnknownValue"  # a newer operator wrote it
-UNREADABLE = "Unreadable"  # job type or prompt of another version
+UNREADABLE = "Unreadable"  # the run, its job type or its prompt is of another version
 
 # A run that is rejected.
 INVALID_INPUTS = "InvalidInputs"

@@ -21,7 +21,7 @@ from codexrun_core.prices.table import PricesError
 from codexrun_core.runs.label_keys import PROMPT_LABEL, RUN_UID_LABEL
 from codexrun_operator import health, metrics
 from codexrun_operator.act.reconcile import Reconciler
-from codexrun_operator.leader import FencedLease, lead
+from codexrun_operator.leader import Leases
 from codexrun_operator.settings import Settings, SettingsError, settings_from
 from codexrun_operator.watch import kopf_informer
 from codexrun_operator.watch.resync import Resync
@@ -33,11 +33,9 @@ SETTLE_SECONDS = 2.0  # seconds; a write of a predecessor that was killed may st
 
 
 class Operator:
-    def __init__(
-        self, settings: Settings, kube: Kube, lease: FencedLease, stop: asyncio.Event
-    ) -> None:
+    def __init__(self, settings: Settings, kube: Kube, leases: Leases, stop: asyncio.Event) -> None:
         self.settings = settings
-        self.lease = lease
+        self.leases = leases
         self.stop = stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
         cache = self.reconciler.cache
@@ -79,13 +77,16 @@ class Operator:
         log.info("lease.taken", extra=fields(identity=self.settings.pod_name))
         await asyncio.sleep(SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
+            resync = tasks.create_task(self.resync.run())
+            # The runs first: of one that is over a Job or pod that has ended, which stay for a day,
+            # is then not kept.
+            await self.resync.synced.wait()
             for watcher in (*self.watchers, self.events):
                 tasks.create_task(watcher.run())
-            resync = tasks.create_task(self.resync.run())
             # Nothing is decided before each of the five kinds was listed: an empty cache is not an
             # empty cluster.
-            for synced in (*(watcher.synced for watcher in self.watchers), self.resync.synced):
-                await synced.wait()
+            for watcher in self.watchers:
+                await watcher.synced.wait()
             tasks.create_task(self.reconciler.queue.run())
             tasks.create_task(self._inform())
             self.working = True
@@ -109,7 +110,7 @@ class Operator:
 
         checks = {
             "election": health.older_than(
-                health.STUCK_SECONDS, lambda: self.lease.turned, "lease election"
+                health.STUCK_SECONDS, lambda: self.leases.turned, "lease election"
             ),
             "resync": leading(
                 health.older_than(2 * health.STUCK_SECONDS, lambda: self.resync.turned, "resync")
@@ -138,7 +139,7 @@ class Operator:
 
     def refresh_gauges(self) -> None:
         cache = self.reconciler.cache
-        metrics.LEADER.set(self.lease.held)
+        metrics.LEADER.set(self.leases.held)
         metrics.DEPTH.set(self.reconciler.queue.depth)
         metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
         metrics.HELD.clear()
@@ -150,10 +151,10 @@ class Operator:
 async def run(settings: Settings) -> int:
     """Run until SIGTERM (0) or the loss of the lease (1)."""
     api = await connect()
-    lease = FencedLease(settings.lease, settings.namespace, settings.pod_name, api)
-    kube = Kube(api, settings.namespace, lease.may_write, answered=metrics.request_answered)
+    leases = Leases(settings.lease, settings.namespace, settings.pod_name, api)
+    kube = Kube(api, settings.namespace, leases.may_write, answered=metrics.request_answered)
     stop = asyncio.Event()
-    operator = Operator(settings, kube, lease, stop)
+    operator = Operator(settings, kube, leases, stop)
     REGISTRY.register(operator.reconciler.run_metrics)
     started = time.monotonic()
     identity = fields(
@@ -166,7 +167,7 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    leading = asyncio.create_task(lead(lease, operator.work))
+    leading = asyncio.create_task(leases.lead(operator.work))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((leading, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -177,7 +178,7 @@ async def run(settings: Settings) -> int:
     finally:
         leading.cancel()
         await asyncio.wait((leading,))
-        await lease.release()
+        await leases.release()
         await server.cleanup()
         await api.close()  # type: ignore[no-untyped-call]
         log.info("operator.stopped", extra=fields(seconds=round(time.monotonic() - started)))

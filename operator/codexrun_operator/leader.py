@@ -1,5 +1,9 @@
-"""One leader at a time: the official client's Lease election, with a fence that a stalled leader
-cannot pass.
+"""One leader at a time in a namespace: the official client's Lease election, with a fence that a
+stalled leader cannot pass.
+
+A leader holds two leases, NAMESPACE_LEASE and the one that is named after its release, which
+earlier versions hold alone (docs/decisions/one-lease-for-a-namespace.md). All take the first one
+first: nobody waits for who waits for him.
 
 The library takes the wall clock: one that is set forward lets a second leader in, and one that is
 set back keeps everybody out. Here the monotonic clock decides. The fence takes the time before its
@@ -12,6 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +32,11 @@ from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
 
 log = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+# Two releases in one namespace would each count the slots of the same runs.
+NAMESPACE_LEASE = "codexrun-operator"
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
@@ -169,9 +179,50 @@ class Election(LeaderElection):
         return bool(await lock.update(lock.name, lock.namespace, own))
 
 
-async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the
-    process is to end then."""
+class Leases:
+    """What a leader holds, in the order in which it is taken; all of them, or it does not lead."""
+
+    def __init__(self, release: str, namespace: str, identity: str, api: client.ApiClient) -> None:
+        names = dict.fromkeys((NAMESPACE_LEASE, release))  # a release may have the very name
+        self.leases = [FencedLease(name, namespace, identity, api) for name in names]
+
+    def may_write(self) -> None:
+        """Check that each lease outlives a write that begins now.
+
+        Raises:
+            Unavailable: one does not.
+        """
+        for lease in self.leases:
+            lease.may_write()
+
+    @property
+    def held(self) -> bool:
+        return all(lease.held for lease in self.leases)
+
+    @property
+    def turned(self) -> float:
+        """Return when the election that is under way last did something (monotonic)."""
+        waited_for = next((lease for lease in self.leases if not lease.held), self.leases[-1])
+        return min(self.leases[0].turned, waited_for.turned)
+
+    async def lead(self, work: Work) -> None:
+        """Wait for one lease after the other, then do `work`; returns when one of them is lost or
+        the work ends, and the process is to end then."""
+        await self._lead(self.leases, work)
+
+    async def _lead(self, leases: list[FencedLease], work: Work) -> None:
+        first, *others = leases
+        await lead(first, partial(self._lead, others, work) if others else work)
+
+    async def release(self) -> None:
+        """Give all up, the last one first. Best effort."""
+        for lease in reversed(self.leases):
+            await lease.release()
+
+
+async def lead(lease: FencedLease, work: Work) -> None:
+    """Wait for the lease, then do `work`; returns when the lease is lost or the work ends."""
+    lease.turned = time.monotonic()
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     working: list[asyncio.Task[None]] = []
 

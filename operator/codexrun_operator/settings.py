@@ -82,7 +82,7 @@ class PodSettings:
 class Settings:
     namespace: str
     pod_name: str
-    lease: str
+    lease: str  # named after the release
     log_level: str
     pods: PodSettings
     port: int = 8080

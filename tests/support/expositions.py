@@ -42,15 +42,15 @@ async def operator() -> str:
 
     from codexrun_operator import metrics
     from codexrun_operator.__main__ import Operator
-    from codexrun_operator.leader import FencedLease
+    from codexrun_operator.leader import Leases
     from codexrun_operator.settings import PodSettings, Settings
     from codexrun_operator.watch.keys import Key, Kind, run_key
 
     pods = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
     settings = Settings(namespace="codexrun", pod_name="p", lease="l", log_level="INFO", pods=pods)
     kube = FakeKube()
-    lease = FencedLease("l", "codexrun", "p", None)  # type: ignore[arg-type]
-    it = Operator(settings, kube, lease, asyncio.Event())  # type: ignore[arg-type]
+    leases = Leases("l", "codexrun", "p", None)  # type: ignore[arg-type]
+    it = Operator(settings, kube, leases, asyncio.Event())  # type: ignore[arg-type]
     REGISTRY.register(it.reconciler.run_metrics)
     state = it.reconciler.cache
     state.update_prompt(prompt_json())

@@ -6,7 +6,6 @@ import logging
 from codexrun_core.errors import Conflict, NotFound
 from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.logs import fields
-from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import TERMINAL_PHASES
 from codexrun_core.runs.label_keys import RUN_UID_LABEL
 from codexrun_core.times import now
@@ -16,6 +15,7 @@ from codexrun_operator.act.actions import carry_out
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.observed import job_from, pod_from
 from codexrun_operator.decide.plan import ReleaseEvidence
+from codexrun_operator.decide.run_reader import read_run
 from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.workqueue import WorkQueue
@@ -100,7 +100,7 @@ class Cleanup:
             return
         try:
             path = object_path(self._kube.runs, name)
-            run = CodexRun.model_validate(await self._kube.get(path))
+            run = read_run(await self._kube.get(path))
         except NotFound:
             run = None
         if run is None or run.metadata.uid != uid or run.status.phase.terminal:
@@ -110,7 +110,7 @@ class Cleanup:
         """Delete a finished run when its time has come; its TTL may have been changed since."""
         try:
             path = object_path(self._kube.runs, name)
-            run = CodexRun.model_validate(await self._kube.get(path))
+            run = read_run(await self._kube.get(path))
         except NotFound:
             return
         seconds = seconds_to_live(run, now())

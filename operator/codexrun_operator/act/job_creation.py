@@ -9,18 +9,12 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.refusals import without_name
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs.label_keys import (
-    ATTEMPT_LABEL,
-    JOB_TYPE_LABEL,
-    RUN_NAME_LABEL,
-    RUN_UID_LABEL,
-    job_name,
-)
+from codexrun_core.runs.label_keys import job_name
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act.actions import create_job
 from codexrun_operator.decide.plan import CreateJob, Snapshot
-from codexrun_operator.job.job import build_job
+from codexrun_operator.job.job import build_job, labels
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, run_key
@@ -101,16 +95,11 @@ class JobCreator:
         taken away."""
         uid = run.metadata.uid
         attempt = run.status.attempt or 1
-        labels = {
-            RUN_NAME_LABEL: run.metadata.name,
-            RUN_UID_LABEL: uid,
-            JOB_TYPE_LABEL: run.spec.job_type,
-            ATTEMPT_LABEL: str(attempt),
+        metadata = {
+            "name": job_name(run.metadata.name, uid, attempt),
+            "labels": labels(run, attempt),
         }
-        name = job_name(run.metadata.name, uid, attempt)
-        creation = Creation(
-            run.spec.job_type, {"metadata": {"name": name, "labels": labels}}, confirmed=True
-        )
+        creation = Creation(run.spec.job_type, {"metadata": metadata}, confirmed=True)
         if not await self._exists(creation):
             return
         job = self._cache.jobs.get(uid)

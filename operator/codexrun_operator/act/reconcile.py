@@ -20,10 +20,13 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
+from codexrun_operator.job.job import labels
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
+
+POD_CHECK_SECONDS = 10.0  # between looks for a pod that no watch shows
 
 
 class Reconciler:
@@ -75,6 +78,7 @@ class Reconciler:
         cache = self.cache
         await self._statuses.settle(uid)
         await self._creator.settle(uid)
+        await self._ask_for_pods(uid)
         if uid in cache.ledger.unproven:
             await self._read_live(uid)
         source = await self._source(uid)
@@ -116,7 +120,43 @@ class Reconciler:
         if run is not None and uid not in self.cache.jobs:
             await self._creator.find(run)
         await self._read_items(self.kube.pods, "pod", uid, self.cache.update_pod)
+        if run is not None and uid not in self.cache.pods:
+            await self._find_pod(run)
         self.cache.prove_absence(uid)
+
+    async def _ask_for_pods(self, uid: str) -> None:
+        """Ask for the run's pods that their watch shows no more; one that is there is asked for
+        until it is gone."""
+        for pod in self.cache.unwatched_pods(uid):
+            raw = await self._get_pod(pod.name)
+            if raw is None or raw["metadata"]["uid"] != pod.uid:
+                self.cache.pod_gone(pod)
+                continue
+            with one_object("pod", pod.name, raw["metadata"].get("resourceVersion", "")):
+                self.cache.read_pod(raw)
+        if uid in self.cache.unwatched:
+            self.queue.add_later(run_key(uid), POD_CHECK_SECONDS)
+
+    async def _find_pod(self, run: CodexRun) -> None:
+        """Ask for the pod that the run's status names: no list shows one whose labels were taken
+        away."""
+        name = run.status.pod_name
+        raw = await self._get_pod(name) if name else None
+        if raw is None:
+            return
+        metadata = raw["metadata"]
+        own = labels(run, run.status.attempt or 1)
+        raw["metadata"] = {**metadata, "labels": {**(metadata.get("labels") or {}), **own}}
+        with one_object("pod", metadata["name"], metadata.get("resourceVersion", "")):
+            self.cache.read_pod(raw)
+        if run.metadata.uid in self.cache.unwatched:
+            self.queue.add_later(run_key(run.metadata.uid), POD_CHECK_SECONDS)
+
+    async def _get_pod(self, name: str) -> Json | None:
+        try:
+            return await self.kube.get(object_path(self.kube.pods, name))
+        except NotFound:
+            return None
 
     async def _read_items(
         self, path: str, kind: str, uid: str, update: Callable[[Json], None]

@@ -8,6 +8,7 @@ from codexrun_core.times import now
 from codexrun_operator.act import events
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.expiry import seconds_to_live
+from codexrun_operator.decide.run_reader import fields_kept, read_run
 from codexrun_operator.decide.status import only_message_differs, same_content
 from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind, run_key
@@ -74,9 +75,7 @@ class StatusWriter:
             del self._unanswered[uid]
             return
         del self._unanswered[uid]
-        if raw["metadata"]["uid"] == uid and same_content(
-            CodexRun.model_validate(raw).status, status
-        ):
+        if raw["metadata"]["uid"] == uid and same_content(read_run(raw).status, status):
             await self._publish(run, status, raw)
 
     async def read_again(self, run: CodexRun) -> None:
@@ -94,12 +93,6 @@ class StatusWriter:
         """Log and count a status that stands, post its Event, and keep the cache true."""
         uid = run.metadata.uid
         events.record_move(run, status, self._run_metrics)
-        self._cache.message_pace.record(
-            uid,
-            status,
-            self._cache.clock(),
-            message_only=only_message_differs(run.status, status),
-        )
         event = events.event_for(run, status, now())
         if status.phase.terminal:
             self._cache.forget(uid, version_of(written))
@@ -109,6 +102,9 @@ class StatusWriter:
                 seconds = run.spec.ttl_seconds_after_finished
             self._queue.add_later(Key(Kind.EXPIRY, run.metadata.name), seconds)
         else:
+            message_only = only_message_differs(run.status, status)
+            now_seconds = self._cache.clock()
+            self._cache.message_pace.record(uid, status, now_seconds, message_only=message_only)
             self._cache.update_run(written)
         if event:
             await events.post_event(self._kube, event)
@@ -139,6 +135,6 @@ async def write_status(
             "uid": metadata.uid,
             "resourceVersion": metadata.resource_version,
         },
-        "status": status.dump(),
+        "status": {**fields_kept(resource), **status.dump()},
     }
     return await kube.replace(f"{folder}/{metadata.name}/status", body)

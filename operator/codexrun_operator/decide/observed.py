@@ -369,6 +369,7 @@ def job_from(raw: Json) -> Job:
     true_conditions = {
         name: c for name, c in _conditions(status).items() if c.get("status") == "True"
     }
+    started = parse_time(status.get("startTime"))
     failed = true_conditions.get("Failed") or true_conditions.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
@@ -378,7 +379,7 @@ def job_from(raw: Json) -> Job:
         job_type=labels.get(JOB_TYPE_LABEL, ""),
         attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
         created=parse_time(metadata.get("creationTimestamp")),
-        started=(started := parse_time(status.get("startTime"))),
+        started=started,
         deadline=_after(started, spec.get("activeDeadlineSeconds")),
         **admitted,
         owned=owned,

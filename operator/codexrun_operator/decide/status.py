@@ -6,6 +6,7 @@ from typing import Any
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Condition, RunStatus
 from codexrun_core.resources.phases import Phase
+from codexrun_operator.decide.run_reader import unreadable_fields
 
 MAX_MESSAGE_CHARS = 2048
 
@@ -53,6 +54,9 @@ SUBJECT: dict[Phase, tuple[str, ...]] = {
     Phase.REJECTED: ("Accepted", "Succeeded"),
 }
 
+# Only of a run that was written by another version, or edited: whatever its phase is about.
+READABLE = "Readable"
+
 SETTLED_REASONS = {
     "Accepted": reasons.VALID,
     "Admitted": reasons.SLOT_TAKEN,
@@ -87,6 +91,16 @@ def with_phase(
             observed_generation=run.metadata.generation,
             now=now,
         )
+    if (fields_left_out := unreadable_fields(run)) or READABLE in conditions:
+        conditions[READABLE] = _condition(
+            conditions.get(READABLE),
+            type=READABLE,
+            status="False" if fields_left_out else "True",
+            reason=reasons.UNREADABLE if fields_left_out else reasons.VALID,
+            message=unreadable_message(fields_left_out) if fields_left_out else "",
+            observed_generation=run.metadata.generation,
+            now=now,
+        )
     return previous.model_copy(
         update={
             "phase": phase,
@@ -97,6 +111,25 @@ def with_phase(
             **fields,
         }
     )
+
+
+def unreadable_message(fields: tuple[str, ...]) -> str:
+    """Return what follows for a run from the fields that cannot be read."""
+    message = (
+        f"{', '.join(fields)}: this version of codexrun cannot read this; the operator's log says"
+        " why. Cancel, deadlines and usage hold all the same; to start the run, upgrade codexrun"
+    )
+    return message[:MAX_MESSAGE_CHARS]
+
+
+def tells_what_is_unreadable(run: CodexRun) -> bool:
+    """Return whether the run's conditions say which of its fields cannot be read, if any."""
+    conditions = {condition.type: condition for condition in run.status.conditions}
+    readable = conditions.get(READABLE)
+    fields = unreadable_fields(run)
+    if readable is None:
+        return not fields
+    return readable.status == ("False" if fields else "True")
 
 
 def _condition(old: Condition | None, *, now: datetime, **fields: Any) -> Condition:

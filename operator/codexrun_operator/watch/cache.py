@@ -18,10 +18,10 @@ from codexrun_core.runs.label_keys import (
     PROMPT_LABEL,
     PROMPT_VERSION_LABEL,
 )
-from codexrun_core.schemas.inputs import omit_above_limit
 from codexrun_operator.decide.message_pace import MessagePace
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
+from codexrun_operator.decide.run_reader import read_run, unreadable_fields
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
@@ -54,6 +54,8 @@ class Cache:
     prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # by run uid, like all below
     pods: dict[str, Pod] = field(default_factory=dict)
+    # uids of the run's pods that the watch shows no more, until a GET has told what became of them
+    unwatched: dict[str, set[str]] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
     ledger: SlotLedger = field(default_factory=SlotLedger)
     # Job uid -> name: codexrun made it, and no run controls it
@@ -64,6 +66,7 @@ class Cache:
     message_pace: MessagePace = field(default_factory=MessagePace)
     # run uid -> what, and since when (clock)
     missing: dict[str, tuple[str, float]] = field(default_factory=dict)
+    runs_listed: bool = False  # before, nobody knows which runs are over
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.enqueue, self.clock, self.job_types, self.ledger)
@@ -78,7 +81,7 @@ class Cache:
         if gone:
             self.forget(uid, version)
         elif self.runs.is_news(uid, version):
-            self.store_run(run_from(raw))
+            self.store_run(read_run(raw))
 
     def store_run(self, run: CodexRun) -> None:
         """The same of a run that is there and was read."""
@@ -135,6 +138,7 @@ class Cache:
         or was deleted, whoever missed the news."""
         for uid in self.runs.unlisted(uids, version):
             self.forget(uid, version)
+        self.runs_listed = True
 
     def forget(self, uid: str, version: int = DELETED_VERSION) -> None:
         """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod
@@ -302,6 +306,8 @@ class Cache:
     def _job_there(self, job: Job) -> None:
         uid = job.run_uid
         self.jobs[uid] = job
+        if self._drop_ended_job(uid):
+            return
         if not job.owned and not job.gone and not job.deleting:
             self.orphans[job.uid] = job.name
             self.enqueue(Key(Kind.ORPHAN, job.uid))
@@ -332,17 +338,36 @@ class Cache:
         self.enqueue(run_key(uid))
 
     def update_pod(self, raw: Json, gone: bool = False) -> None:
-        pod = pod_from(raw, gone=gone)
-        if known := self.all_pods.get(pod.uid):
+        pod = pod_from(raw)
+        known = self.all_pods.get(pod.uid)
+        if known:
             pod = pod.still(known)
         elif not pod.genuine:
             return  # of a copy of a run's Job, or labelled by somebody else
         version = version_of(raw)
-        if gone:
-            self._pod_gone(pod, version)
+        if gone and not known and pod.run_uid not in self.runs:
+            self.all_pods.forget(pod.uid, version)
             return
-        if not self.all_pods.apply(pod.uid, version, pod):
+        if self.all_pods.apply(pod.uid, version, pod):
+            self._watched(pod)
+            self._pod_there(pod)
+        if gone and pod.uid in self.all_pods:
+            self._miss_pod(pod)
+
+    def read_pod(self, raw: Json) -> None:
+        """The answer to a GET of a pod that the watch does not show: until it does, or the pod is
+        gone, it is asked for again."""
+        pod = pod_from(raw)
+        if known := self.all_pods.get(pod.uid):
+            pod = pod.still(known)
+        elif not pod.genuine:
             return
+        if self.all_pods.revive(pod.uid, version_of(raw), pod):
+            self._pod_there(pod)
+        if pod.uid in self.all_pods:
+            self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
+
+    def _pod_there(self, pod: Pod) -> None:
         uid = pod.run_uid
         if (
             (stored := self.pods.get(uid))
@@ -353,6 +378,8 @@ class Cache:
             # nobody.
             return
         self.pods[uid] = pod
+        if self._drop_ended_pod(uid):
+            return
         if pod.held and uid not in self.runs:
             self.enqueue(Key(Kind.EVIDENCE, uid))
         self._enqueue_stray(uid)
@@ -362,10 +389,29 @@ class Cache:
     def replace_pods(self, uids: Collection[str], version: int) -> None:
         """These are all pods of runs as of resourceVersion `version`."""
         for uid in self.all_pods.unlisted(uids, version):
-            self._pod_gone(dataclasses.replace(self.all_pods[uid], gone=True), version)
+            self._miss_pod(self.all_pods[uid])
 
-    def _pod_gone(self, pod: Pod, version: int) -> None:
-        self.all_pods.forget(pod.uid, version)
+    def _miss_pod(self, pod: Pod) -> None:
+        """The watch shows the pod no more: it was deleted, or somebody took the label away that the
+        watch selects by. It counts as there until a GET says which."""
+        self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
+        self.enqueue(run_key(pod.run_uid))
+
+    def _watched(self, pod: Pod) -> None:
+        uids = self.unwatched.get(pod.run_uid, set())
+        uids.discard(pod.uid)
+        if not uids:
+            self.unwatched.pop(pod.run_uid, None)
+
+    def unwatched_pods(self, uid: str) -> list[Pod]:
+        """Return the pods of the run that are to be asked for."""
+        return [self.all_pods[pod] for pod in self.unwatched.get(uid, ()) if pod in self.all_pods]
+
+    def pod_gone(self, pod: Pod) -> None:
+        """The apiserver was asked for the pod, and has it no more."""
+        pod = dataclasses.replace(self.all_pods.get(pod.uid, pod), gone=True)
+        self._watched(pod)
+        self.all_pods.forget(pod.uid)
         uid = pod.run_uid
         if (stored := self.pods.get(uid)) and stored.uid != pod.uid:
             return  # another pod of this run is there
@@ -385,18 +431,34 @@ class Cache:
             self.enqueue(run_key(about.run_uid))
 
     def drop_ended(self) -> None:
-        """Keep no Job and no pod that has ended, of a run that is over: there they stay for a day.
+        """Keep no Job and no pod that has ended, of a run that is over: there they stay for a
+        day."""
+        for uid in list(self.jobs):
+            self._drop_ended_job(uid)
+        for uid in list(self.pods):
+            self._drop_ended_pod(uid)
 
-        Not before the runs were listed: until then nobody knows which are over.
-        """
-        for uid, job in list(self.jobs.items()):
-            if uid not in self.runs and job.finished and not job.terminating:
-                del self.jobs[uid]
-                self.all_jobs.drop(job.uid)
-        for uid, pod in list(self.pods.items()):
-            if uid not in self.runs and not (pod.holds_slot or pod.held):
-                del self.pods[uid]
-                self.all_pods.drop(pod.uid)
+    def _drop_ended_job(self, uid: str) -> bool:
+        """Drop the run's Job, if both are over; return whether it was."""
+        job = self.jobs[uid]
+        if not self.runs_listed or uid in self.runs or not job.finished or job.terminating:
+            return False
+        del self.jobs[uid]
+        self.all_jobs.drop(job.uid)
+        self.orphans.pop(job.uid, None)
+        self._recount_holders(uid, job.job_type)
+        return True
+
+    def _drop_ended_pod(self, uid: str) -> bool:
+        """Drop the run's pod, if both are over and nothing holds it; return whether it was."""
+        pod = self.pods[uid]
+        if not self.runs_listed or uid in self.runs or pod.holds_slot or pod.held:
+            return False
+        del self.pods[uid]
+        self.all_pods.drop(pod.uid)
+        self._watched(pod)
+        self._recount_holders(uid, pod.job_type)
+        return True
 
     def enqueue_unstarted(self, job_type: str, *, everyone: bool = False) -> None:
         """Look at the runs of a job type that have no Job, best first, and where something can
@@ -539,6 +601,8 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
+        if fields := unreadable_fields(run):
+            unreadable = f"of this run {', '.join(fields)}"
         waiting = self.scheduler.queue_of(name)
         job = self.jobs.get(uid)
         pod = self.pods.get(uid)
@@ -596,14 +660,6 @@ class Cache:
         if missing is None or missing[0] != reason:
             missing = self.missing[uid] = reason, now
         return timedelta(seconds=now - missing[1])
-
-
-def run_from(raw: Json) -> CodexRun:
-    """A CodexRun as the apiserver sent it, without inputs that can start nothing."""
-    run = CodexRun.model_validate(raw)
-    if run.spec.inputs:
-        run.spec.inputs = omit_above_limit(run.spec.inputs)
-    return run
 
 
 def version_of(raw: Json) -> int:

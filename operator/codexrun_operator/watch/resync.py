@@ -15,7 +15,8 @@ from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.watch.cache import Cache, Json, run_from, version_of
+from codexrun_operator.decide.run_reader import read_run
+from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.scheduler import queue_key
 from codexrun_operator.watch.workqueue import WorkQueue
@@ -82,7 +83,7 @@ class Resync:
             for item in page["items"]:
                 uids.add(item["metadata"]["uid"])
                 with _reading("codexrun", item):
-                    live.append(run_from(item))
+                    live.append(read_run(item))
         # The first list comes before kopf could tell anything.
         unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
@@ -127,7 +128,7 @@ class Resync:
             ):
                 for item in page["items"]:
                     with _reading("codexrun", item):
-                        run = CodexRun.model_validate(item)
+                        run = read_run(item)
                         seconds = seconds_to_live(run, now())
                         if seconds is not None and seconds < 2 * EXPIRY_SECONDS:
                             self._queue.add_later(

@@ -379,7 +379,7 @@ def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest])
         "codexrun.dev/codexjobtypes": {"list", "watch"},
         "codexrun.dev/codexjobtypes/status": {"update"},
         "batch/jobs": {"get", "list", "watch", "create", "patch", "delete"},
-        "core/pods": {"list", "watch", "patch", "delete"},
+        "core/pods": {"get", "list", "watch", "patch", "delete"},
         "core/configmaps": {"list", "watch"},
         "core/events": {"list", "watch", "create"},
         "coordination.k8s.io/leases": {"get", "create", "update"},

@@ -85,7 +85,7 @@ class SmallCluster(RuleBasedStateMachine):
         logging.disable(logging.CRITICAL)
         self.loop = asyncio.new_event_loop()
         self.kube = self.make_kube()
-        self.kube.removed = lambda item: self.tell(item, gone=True)
+        self.kube.removed = self.removed
         self.limit = 2
         self.made = 0
         self.created: dict[str, int] = {}  # run uid -> Jobs ever made
@@ -135,6 +135,15 @@ class SmallCluster(RuleBasedStateMachine):
         item = self.kube.objects.pop(path)
         self.late = [job for job in self.late if job["metadata"]["uid"] != item["metadata"]["uid"]]
         self.tell(item, gone=True)
+
+    def removed(self, item: Json) -> None:
+        """A deletion took effect. A pod that runs stays until its kubelet has ended it, and the
+        Job controller has counted it."""
+        if "nodeName" in item["spec"] and item["status"]["phase"] == "Running":
+            item["metadata"]["deletionTimestamp"] = stamp(NOON)
+            self.change(f"{self.kube.pods}/{item['metadata']['name']}", item)
+        else:
+            self.tell(item, gone=True)
 
     def pod_path(self, job: Json) -> str:
         return f"{self.kube.pods}/{job['metadata']['name']}-pod"

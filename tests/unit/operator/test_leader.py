@@ -7,6 +7,8 @@ from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.electionconfig import Config
@@ -361,3 +363,220 @@ async def test_a_leader_that_cannot_renew_stops(
     await first.renew_loop()
     assert RENEW_SECONDS <= candidates.clock.now - began < LEASE_SECONDS
     assert candidates.writers(first) == []
+
+
+# -- which lease, while operators of an earlier version are there --------------------------------
+
+RELEASE = "a-codexrun-operator"
+
+
+class NamedLeases(Leases):
+    """The coordination API, with Leases by name."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.by_name: dict[str, client.V1Lease] = {}
+
+    async def read_namespaced_lease(self, name: str, namespace: str) -> client.V1Lease:
+        if name not in self.by_name:
+            raise ApiException(status=404)
+        return self.by_name[name]
+
+    async def create_namespaced_lease(self, namespace: str, body: client.V1Lease) -> None:
+        self.by_name[body.metadata.name] = body
+
+    async def replace_namespaced_lease(
+        self, name: str, namespace: str, body: client.V1Lease
+    ) -> None:
+        self.by_name[name] = body
+
+
+class Process:
+    """An operator that competes for the leases of its version; `step` is one turn of the election
+    that is under way, and of those that it has won."""
+
+    def __init__(self, identity: str, leases: list[FencedLease], api: NamedLeases) -> None:
+        self.identity = identity
+        self.leases = leases
+        self.ended = False
+        self.led = False
+        self.elections = []
+        for lock in leases:
+            lock.api_instance = api
+            callback = AsyncMock()
+            config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, callback, callback)
+            self.elections.append(leader.Election(config))
+
+    async def step(self) -> None:
+        if self.ended:
+            return
+        for election in self.elections:
+            if not await election.try_acquire_or_renew():
+                break
+        if self.led and not all(lease.held for lease in self.leases):
+            await self.leave()  # as the process does
+        self.led = self.writes
+
+    async def leave(self) -> None:
+        """SIGTERM."""
+        self.ended = True
+        for lease in reversed(self.leases):
+            await lease.release()
+
+    def die(self) -> None:
+        """SIGKILL, or a node that is gone; what it has sent may still be carried out."""
+        self.ended = True
+
+    @property
+    def writes(self) -> bool:
+        return all(may_write(lease) for lease in self.leases)
+
+
+def earlier(identity: str, lease: str, api: NamedLeases, kube: client.ApiClient) -> Process:
+    """An operator of a version that knows its release's lease only."""
+    return Process(identity, [FencedLease(lease, "codexrun", identity, kube)], api)
+
+
+def current(identity: str, lease: str, api: NamedLeases, kube: client.ApiClient) -> Process:
+    return Process(identity, leader.Leases(lease, "codexrun", identity, kube).leases, api)
+
+
+MIXES = {
+    "upgrade and rollback": [
+        (earlier, RELEASE),
+        (earlier, RELEASE),
+        (current, RELEASE),
+        (current, RELEASE),
+    ],
+    "of the release with the namespace's very name": [
+        (earlier, leader.NAMESPACE_LEASE),
+        (current, leader.NAMESPACE_LEASE),
+        (current, leader.NAMESPACE_LEASE),
+    ],
+    "that one, earlier, and another release": [
+        (earlier, leader.NAMESPACE_LEASE),
+        (current, RELEASE),
+        (current, RELEASE),
+    ],
+    "two releases": [(current, RELEASE), (current, "b-operator"), (current, "b-operator")],
+}
+
+
+@pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
+@given(
+    course=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(["step"] * 8 + ["die", "leave", "renew"]),
+            st.sampled_from([0.0, 0.5, 2.0, 5.0, 9.0, 14.9, 15.0]),
+        ),
+        max_size=40,
+    )
+)
+@settings(deadline=None, max_examples=150)
+async def test_never_do_two_write_whatever_versions_and_releases_there_are(
+    mix: list[tuple[Any, str]], course: list[tuple[int, str, float]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch)
+        api = NamedLeases(clock)
+        kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
+        processes = [make(f"p{n}", lease, api, kube) for n, (make, lease) in enumerate(mix)]
+        for number, what, seconds in course:
+            process = processes[number % len(processes)]
+            if what == "step":
+                await process.step()
+            elif what == "leave":
+                await process.leave()
+            elif what == "die":
+                process.die()
+            else:  # all that are there go on, as they do each two seconds
+                for other in processes:
+                    await other.step()
+            assert sum(process.writes for process in processes) <= 1
+            clock.now += seconds
+            assert sum(process.writes for process in processes) <= 1
+        # Whatever has happened, one that comes to it leads in the end.
+        for process in processes:
+            process.die()
+        make, lease = mix[-1]
+        last = make("last", lease, api, kube)
+        for _ in range(4):
+            await last.step()
+            clock.now += LEASE_SECONDS
+        await last.step()
+        assert last.writes
+
+
+async def test_an_upgraded_operator_waits_for_the_earlier_one_and_keeps_other_releases_out(
+    clock: Clock,
+) -> None:
+    api = NamedLeases(clock)
+    kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
+    old = earlier("old", RELEASE, api, kube)
+    new = current("new", RELEASE, api, kube)
+    other = current("other", "b-operator", api, kube)
+    for _ in range(20):
+        for process in (old, new, other):
+            await process.step()
+        clock.now += RETRY_SECONDS
+        assert [process.writes for process in (old, new, other)] == [True, False, False]
+    await old.leave()
+    await new.step()
+    assert new.writes
+    again = earlier("rolled back", RELEASE, api, kube)
+    await again.step()
+    assert not again.writes
+    await new.leave()
+    await again.step()
+    assert again.writes
+
+
+async def test_the_work_begins_with_the_last_lease_and_ends_with_any(
+    election: type[Election], clock: Clock
+) -> None:
+    leases = leader.Leases(RELEASE, "codexrun", "me", client.ApiClient(client.Configuration()))
+    assert [lease.name for lease in leases.leases] == [leader.NAMESPACE_LEASE, RELEASE]
+    taken = []
+    ended = asyncio.Event()
+
+    class Taking(Election):
+        async def run(self) -> None:
+            taken.append(self.config.lock.name)
+            await super().run()
+
+    async def work() -> None:
+        assert taken == [leader.NAMESPACE_LEASE, RELEASE]
+        try:
+            election.lost.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leader, "Election", Taking)
+        await leases.lead(work)
+    assert ended.is_set()
+
+
+async def test_a_standby_is_alive_whichever_lease_it_waits_for(clock: Clock) -> None:
+    api = NamedLeases(clock)
+    kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
+    leases = leader.Leases(RELEASE, "codexrun", "new", kube)
+    new = Process("new", leases.leases, api)
+    old = earlier("old", RELEASE, api, kube)
+    first = current("first", RELEASE, api, kube)
+    for waits_for in (leader.NAMESPACE_LEASE, RELEASE):
+        for _ in range(200):
+            await old.step()
+            await first.step()
+            await new.step()
+            assert clock.now - leases.turned <= RETRY_SECONDS
+            clock.now += RETRY_SECONDS
+        held = [lease.name for lease in leases.leases if lease.held]
+        assert held == ([] if waits_for == leader.NAMESPACE_LEASE else [leader.NAMESPACE_LEASE])
+        await first.leave()
+        leases.leases[1].turned = clock.now  # its election begins
+    clock.now += 1000  # of the first one nobody hears any more
+    await new.elections[1].try_acquire_or_renew()
+    assert clock.now - leases.turned >= 1000

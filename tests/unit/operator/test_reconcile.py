@@ -2,7 +2,7 @@
 
 import copy
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -384,6 +384,7 @@ async def test_a_job_and_pod_that_are_known_stay_the_run_s_whoever_edits_their_l
     assert (operator.stored()["phase"], operator.held) == ("Succeeded", 0)
     operator.cache.update_job(told(job, 980, **COMPLETE), gone=True)
     operator.cache.update_pod(ended, gone=True)
+    await operator.look()
     assert (operator.cache.jobs, operator.cache.pods) == ({}, {})
     assert not operator.cache.all_jobs
     assert not operator.cache.all_pods
@@ -399,8 +400,103 @@ async def test_the_end_of_a_job_and_pod_with_edited_labels_is_heard(
     operator.cache.update_pod(pod)
     operator.cache.update_job(edited(job, 960, label, value), gone=True)
     operator.cache.update_pod(edited(pod, 961, label, value), gone=True)
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    await operator.look()
     assert operator.held == 0
     assert operator.cache.jobs == {}
+
+
+def unlabelled(pod: Json, version: int, phase: str = "Running", **reports: Json) -> Json:
+    """The pod without any label; to the watch it is deleted."""
+    name = pod["metadata"]["name"].rpartition("-")[0]
+    job = {"metadata": {"name": name, "uid": "", "labels": {}}}
+    status = pod_of(job, phase, **reports)["status"]
+    metadata = {**pod["metadata"], "labels": {}, "resourceVersion": str(version)}
+    return {**pod, "metadata": metadata, "status": status}
+
+
+@pytest.mark.parametrize("told_by", ["an event", "a list"])
+@pytest.mark.parametrize("end", ["by itself", "deleted", "cancelled"])
+async def test_a_pod_whose_labels_were_taken_away_is_there_until_a_get_says_no(
+    operator: Operator, told_by: str, end: str
+) -> None:
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    operator.kube.put("pods", unlabelled(pod, 950))
+    if told_by == "an event":
+        operator.cache.update_pod(edited(pod, 950, "any", None), gone=True)
+    else:
+        operator.cache.replace_pods([], 960)
+    operator.kube.fail("get", "/pods/", Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await operator.look()
+    for _ in range(3):
+        await operator.look()
+        assert (operator.stored()["phase"], operator.held) == ("Running", 1)
+        assert 0 < operator.later[run_key(UID)] <= 10
+    path = operator.kube.path_of("pods", pod["metadata"]["name"])
+    if end == "by itself":
+        reports = {"agent": agent_report(), "gate": gate_report()}
+        operator.kube.put("pods", unlabelled(pod, 970, "Succeeded", **reports))
+    elif end == "deleted":
+        del operator.kube.objects[path]
+    else:
+        live = operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
+        live["spec"]["cancel"] = by()
+        live["metadata"]["resourceVersion"] = "9900"
+        operator.apply(live)
+        await operator.look()
+        assert EVIDENCE_FINALIZER in operator.kube.objects[path]["metadata"]["finalizers"]
+    await operator.look()
+    phases = {"by itself": "Succeeded", "deleted": "Stopping", "cancelled": "Stopping"}
+    assert operator.stored()["phase"] == phases[end]
+    assert operator.held == 1  # until its Job says that it is over
+
+
+async def test_a_pod_that_no_list_shows_is_found_by_another_operator(operator: Operator) -> None:
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    operator.kube.put("pods", unlabelled(pod, 950))
+    kube = operator.kube
+    operator = Operator(kube)
+    operator.cache.update_run(kube.objects[kube.path_of("codexruns", "hello")])
+    operator.cache.update_job(told(job, 980, **COMPLETE))
+    await operator.look()
+    assert operator.cache.pods[UID].uid == pod["metadata"]["uid"]
+    assert operator.stored()["phase"] == "Running"
+    reports = {"agent": agent_report(), "gate": gate_report()}
+    kube.put("pods", unlabelled(pod, 990, "Succeeded", **reports))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Succeeded", 0)
+    assert operator.stored()["usage"]["totalTokens"] == 110
+
+
+async def test_a_deletion_that_is_told_again_is_nothing_new(operator: Operator) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    for _ in range(2):
+        operator.cache.update_pod(edited(pod, 950, "any", None), gone=True)
+        await operator.look()
+        assert operator.stored()["reason"] == "PodDeleted"
+        assert operator.cache.unwatched == {}
+
+
+async def test_another_pod_of_the_name_is_another_pod(operator: Operator) -> None:
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    again = unlabelled(pod, 950)
+    again["metadata"]["uid"] = "pod-2"
+    operator.kube.put("pods", again)
+    operator.cache.update_pod(edited(pod, 950, "any", None), gone=True)
+    await operator.look()
+    assert operator.stored()["reason"] == "PodDeleted"
 
 
 @pytest.mark.parametrize("label", [RUN_NAME_LABEL, RUN_UID_LABEL])
@@ -429,6 +525,53 @@ async def test_nothing_stands_before_a_cancel(operator: Operator, labels: Json |
         "CancelRequested",
     )
     assert operator.job["spec"]["suspend"] is True
+
+
+SUSPENDED = {"conditions": [{"type": "Suspended", "status": "True"}], "terminating": 0}
+
+
+async def test_a_job_that_is_created_suspended_waits_with_its_slot_for_who_resumes_it(
+    operator: Operator,
+) -> None:
+    """By a webhook of Kueue, for one: nobody has stopped it."""
+    operator.apply(run_json())
+    await operator.look()
+    suspended_job = told(operator.job, 900, **SUSPENDED)
+    suspended_job["spec"]["suspend"] = True
+    suspended_job["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    operator.cache.update_job(suspended_job)
+    for _ in range(3):
+        await operator.look()
+        assert (operator.stored()["phase"], operator.held) == ("Starting", 1)
+    assert operator.stored()["reason"] == "JobSuspended"
+    resumed = told(suspended_job, 910, startTime=stamp(datetime.now(UTC)))
+    resumed["spec"]["suspend"] = False
+    operator.cache.update_job(resumed)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Starting", 1)
+    suspended = told(resumed, 920, startTime=stamp(datetime.now(UTC)), **SUSPENDED)
+    suspended["spec"]["suspend"] = True
+    operator.cache.update_job(suspended)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Stopping", "Evicted")
+
+
+async def test_a_job_that_waits_for_who_resumes_it_can_be_cancelled(operator: Operator) -> None:
+    operator.apply(run_json())
+    await operator.look()
+    suspended_job = told(operator.job, 900, **SUSPENDED)
+    suspended_job["spec"]["suspend"] = True
+    operator.kube.put("jobs", suspended_job)
+    operator.cache.update_job(suspended_job)
+    operator.kube.version = 990
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    for _ in range(3):
+        await operator.look()
+    assert operator.stored()["phase"] == "Cancelled"
+    assert operator.kube.items(operator.kube.jobs) == []
+    operator.cache.update_job(suspended_job, gone=True)
+    await operator.look()
+    assert operator.held == 0
 
 
 # -- a watch that is behind ----------------------------------------------------------------------
@@ -799,7 +942,8 @@ async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> Non
     operator.kube.put("codexjobtypes", kind_json(name="odd", model=""))
     operator.kube.put("codexruns", run_json())
     await resync.sync()
-    assert operator.cache.runs.keys() == {UID}
+    assert operator.cache.runs.keys() == {UID, OTHER}
+    assert operator.cache.job_types.keys() == {"hello"}
 
 
 USED = {"prompt": {"name": "hello", "version": "v1", "sha256": SHA}, "model": "gpt-5.5"}

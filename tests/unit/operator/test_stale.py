@@ -231,7 +231,9 @@ def test_a_state_of_job_or_pod_that_is_older_than_what_is_known_changes_nothing(
     assert not cache.pods[UID].gone
 
 
-def test_what_a_list_of_jobs_or_pods_lacks_is_gone_with_its_last_words(operator: Operator) -> None:
+async def test_what_a_list_of_jobs_or_pods_lacks_is_gone_with_its_last_words(
+    operator: Operator,
+) -> None:
     cache = operator.cache
     cache.update_run(run_json("Running"))
     cache.update_job(of_version(job_json(), 8))
@@ -240,6 +242,8 @@ def test_what_a_list_of_jobs_or_pods_lacks_is_gone_with_its_last_words(operator:
     cache.replace_pods(set(), 9)
     assert UID not in cache.jobs
     assert UID in cache.witnessed
+    assert not cache.pods[UID].gone
+    await operator.reconciler._ask_for_pods(UID)
     assert (cache.pods[UID].phase, cache.pods[UID].gone) == ("Succeeded", True)
     assert not cache.ledger.holders["hello"]
     cache.update_job(of_version(job_json(), 9))
@@ -293,6 +297,27 @@ async def test_jobs_and_pods_of_runs_that_are_over_are_not_kept_when_they_have_e
     assert cache.jobs.keys() == {"run-1", "run-2"}
     assert cache.pods.keys() == {"run-1", "run-3"}
     assert (len(cache.all_jobs), len(cache.all_pods)) == (2, 2)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["after the runs", "before"])
+async def test_of_a_run_that_is_over_an_ended_job_or_pod_is_never_kept(
+    operator: Operator, listed: bool
+) -> None:
+    """The first list of pods has those of a day: not one more than is needed is in memory."""
+    cache = operator.cache
+    if listed:
+        await operator.resync.sync()
+    operator.queue._ready.clear()
+    operator.queue._queued.clear()
+    cache.update_job(job_json(status=COMPLETE))
+    cache.update_pod(pod_json("Succeeded"))
+    assert (len(cache.all_jobs), len(cache.all_pods)) == ((0, 0) if listed else (1, 1))
+    if listed:
+        assert operator.queue.depth == 0
+    cache.update_pod(of_version(pod_json("Succeeded"), 5), gone=True)
+    await operator.drain()
+    await operator.resync.sync()
+    assert (len(cache.all_jobs), len(cache.all_pods), cache.unwatched) == (0, 0, {})
 
 
 # -- Jobs and pods that nobody follows -----------------------------------------------------------

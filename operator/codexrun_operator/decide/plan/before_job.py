@@ -17,7 +17,8 @@ from codexrun_operator.decide.plan.stop import (
     terminal_after_stop,
     terminal_decision,
 )
-from codexrun_operator.decide.status import with_phase
+from codexrun_operator.decide.run_reader import unreadable_fields
+from codexrun_operator.decide.status import unreadable_message, with_phase
 from codexrun_operator.decide.validation import Accepted, Missing, Rejected
 
 JOB_DELETED = "The Job was deleted by hand"
@@ -108,11 +109,14 @@ def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: dateti
 
 
 def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Not missing, and nobody's mistake in the run: an older operator after a newer version's
-    objects, for example."""
+    """Of the run, its job type or its prompt: not missing, and nobody's mistake. An older operator
+    after a newer version's objects, for example."""
     if snapshot.job is not None or not snapshot.unreadable:
         return None
     phase = Phase.QUEUED if snapshot.phase is Phase.QUEUED else Phase.PENDING
+    if fields := unreadable_fields(snapshot.run):
+        message = unreadable_message(fields)
+        return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
     message = (
         f"{snapshot.unreadable} is there, and this version of codexrun cannot read it; the"
         " operator's log says why. The run waits: upgrade codexrun, or apply it again in the form"
@@ -153,6 +157,7 @@ def wants_slot(snapshot: Snapshot) -> bool:
     return (
         not snapshot.begun
         and not snapshot.creating
+        and not snapshot.unreadable
         and run.spec.when_full in WHEN_FULL
         and run.metadata.deletion_timestamp is None
         and run.spec.cancel is None

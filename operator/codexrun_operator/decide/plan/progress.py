@@ -16,7 +16,7 @@ from codexrun_operator.decide.plan.stop import (
     started_fields,
     terminal_decision,
 )
-from codexrun_operator.decide.status import with_phase
+from codexrun_operator.decide.status import tells_what_is_unreadable, with_phase
 
 
 def finish(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -75,7 +75,7 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
         reasons.STARTING,
         reasons.CLONING,
     )
-    if cause.expected and unchanged:
+    if cause.expected and unchanged and tells_what_is_unreadable(run):
         # "Still starting" is not worth a status write.
         return Decision(look_again=look_again)
     return Decision(

@@ -332,8 +332,8 @@ def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
 
 
 def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not
-    waited for."""
+    """The agent must be running `startSeconds` after the Job began; what cannot heal is not waited
+    for."""
     job = snapshot.job
     if job is None or _agent_ran(snapshot):
         return None

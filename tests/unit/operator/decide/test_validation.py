@@ -14,6 +14,7 @@ from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.resources.limits import Limits
 from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES
 from codexrun_operator.decide.job_type_status import job_type_status
+from codexrun_operator.decide.run_reader import read_run
 from codexrun_operator.decide.validation import (
     Accepted,
     Missing,
@@ -21,7 +22,6 @@ from codexrun_operator.decide.validation import (
     effective_limits,
     validate_run,
 )
-from codexrun_operator.watch.cache import run_from
 
 OTHER = "f" * 64
 GIT = {"allowedURLs": ["https://git.example/acme/*"]}
@@ -488,7 +488,7 @@ def nested(levels: int) -> Any:
 def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(
     inputs: dict, reason: str, words: str
 ) -> None:
-    kept = run_from(run_json(inputs=inputs))
+    kept = read_run(run_json(inputs=inputs))
     assert kept.spec.inputs == {}
     verdict = validate_run(kept, kind(inputsSchema={"type": "object"}), prompt())
     assert isinstance(verdict, Rejected)
