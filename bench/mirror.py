@@ -45,7 +45,7 @@ class ManyRuns(Kube):
     async def get(self, path: str) -> Json:
         return run(int(path.rpartition("-")[2]))
 
-    async def watch(self, *_: object, **__: object) -> AsyncIterator[Json]:  # type: ignore[override]
+    async def watch(self, *_: object, **__: object) -> AsyncIterator[Json]:  # type: ignore
         await asyncio.Event().wait()
         yield {}
 
