@@ -22,7 +22,7 @@ from codexrun_core.registry import Registry, schema
 from codexrun_core.resources.phases import ENDED_STATUSES, LIVE_PHASES, Phase
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
-RUNS = st.integers(0, 5)
+RUNS = st.integers(0, 2)
 # At which call of the registry, whether its work is done by then, and whether the process lives on.
 FAULTS = st.tuples(st.integers(1, 12), st.booleans(), st.sampled_from(["away", "killed"]))
 STEPS = st.one_of(
@@ -129,8 +129,14 @@ class World:
         self.removed |= set(run_ids)
 
     async def check(self) -> None:
+        """Hold all against the cluster, in this process and in the next."""
         if not self.watching:
             await self.watch(True)
+        await self._check()
+        await self.restart()
+        await self._check()
+
+    async def _check(self) -> None:
         await self.work(None)
         await self.work(None)
         assert self.mirror.writer.lag == 0
@@ -175,7 +181,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=st.lists(STEPS, max_size=25))
+@given(steps=st.lists(STEPS, min_size=5, max_size=25))
 async def test_rows_are_what_the_cluster_says_whatever_failed(
     empty: Path, steps: list[tuple[str, Any]]
 ) -> None:
@@ -185,6 +191,8 @@ async def test_rows_are_what_the_cluster_says_whatever_failed(
         await registry.check()
         world = World(registry)
         await world.restart()
+        for _ in range(2):
+            await world.create(None)
         for name, argument in steps:
             await getattr(world, name)(argument)
         await world.check()
