@@ -124,8 +124,8 @@ def test_a_minute_without_it_loses_nothing(
 def test_the_api_comes_back_before_its_registry_does(
     lab: Lab, facade: Facade, postgres: Postgres, job_type: str
 ) -> None:
-    """As when a node is drained while the database fails over: it is ready, takes starts, shows what
-    is in the cluster, and writes the rows when the registry answers."""
+    """As when a node is drained while the database fails over: it is ready, takes starts, shows
+    what is in the cluster, and writes the rows when the registry answers."""
     ended = facade.start(job_type, "message", when_full="Queue").json()
     facade.until(ended["run_id"], "succeeded", log_closed=True)
     try:
