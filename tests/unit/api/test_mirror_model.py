@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fake_cluster import FakeCluster
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codexrun_api.mirror.event_buffer import EventBuffer
@@ -29,6 +29,7 @@ STEPS = st.one_of(
     st.tuples(st.just("create"), st.none()),
     st.tuples(st.just("move"), RUNS),
     st.tuples(st.just("end"), RUNS),
+    st.tuples(st.just("label"), RUNS),
     st.tuples(st.just("delete"), RUNS),
     st.tuples(st.just("watch"), st.booleans()),
     st.tuples(st.just("work"), st.none() | FAULTS),
@@ -36,6 +37,9 @@ STEPS = st.one_of(
     st.tuples(st.just("clean_up"), st.none()),
     st.tuples(st.just("restart"), st.none()),
 )
+
+END = ("end", 0)
+WORK = ("work", None)
 
 
 class Killed(BaseException):
@@ -106,6 +110,11 @@ class World:
         if (raw := self._run(number)) and "finishedAt" not in raw.get("status", {}):
             at = "2026-01-31T12:00:30Z"
             self._tell(self.kube.status(f"run-{number}", "Failed", finishedAt=at))
+
+    async def label(self, number: int) -> None:
+        if self._run(number):
+            labels = {"metadata": {"labels": {"changed": str(self.kube.version)}}}
+            self._tell(self.kube.patch(f"{self.kube.runs}/run-{number}", labels))
 
     async def delete(self, number: int) -> None:
         if self._run(number):
@@ -182,6 +191,14 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(STEPS, min_size=5, max_size=25))
+@example([END, WORK, ("clean_up", None), ("label", 0)])  # a late event
+@example([END, WORK, ("clean_up", None), ("delete", 0)])
+@example([END, WORK, ("clean_up", None), ("restart", None)])
+@example([WORK, END, ("work", (2, True, "away")), WORK])  # the answer was lost
+@example([WORK, END, ("work", (2, True, "killed"))])
+@example([WORK, END, ("work", (3, True, "killed"))])  # pending, and nobody was told
+@example([WORK, END, WORK, ("watch", False), ("delete", 0), ("restart", None)])
+@example([WORK, ("watch", False), END, ("delete", 0), ("watch", True)])
 async def test_rows_are_what_the_cluster_says_whatever_failed(
     empty: Path, steps: list[tuple[str, Any]]
 ) -> None:
