@@ -299,7 +299,7 @@ class Mirror:
         """Take that an object is gone of which nothing is kept to show."""
         if uid not in self._gone:
             self._forget(uid, name)
-            self.writer.gone(uid, name)
+            self.writer.gone(uid)
 
     def _forget(self, uid: str, name: str, job_type: str = "") -> None:
         """Know no longer that it is there. job_type: of one that has not ended."""

@@ -38,7 +38,6 @@ class Change:
     """Either a run's state, or, without one, that its object is gone."""
 
     run_id: str
-    name: str
     run: CodexRun | None = None
     since: float = field(default_factory=time.monotonic)
     written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,7 +65,7 @@ class RegistryWriter:
         if pending := self._latest.get(key):
             pending.run = run
             return
-        self._latest[key] = change = Change(run.metadata.uid, run.metadata.name, run)
+        self._latest[key] = change = Change(run.metadata.uid, run)
         self._append(change)
 
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
@@ -81,11 +80,11 @@ class RegistryWriter:
             run = run.model_copy(update={"status": run.status.model_copy(update=status)})
         if witnessed:
             self.changed(run)  # its end may have been told by nothing else
-        self.gone(run.metadata.uid, run.metadata.name)
+        self.gone(run.metadata.uid)
 
-    def gone(self, run_id: str, name: str) -> None:
+    def gone(self, run_id: str) -> None:
         """Take that the object of a run is gone."""
-        self._append(Change(run_id, name))
+        self._append(Change(run_id))
 
     def _append(self, change: Change) -> None:
         self._changes.append(change)

@@ -191,7 +191,7 @@ run_events = sa.Table(
     sa.Index(
         "ix_run_events_pending",
         "seq",
-        sqlite_where=sa.text("pending"),
+        sqlite_where=sa.text("pending = 1"),
         postgresql_where=sa.text("pending"),
     ),
 )

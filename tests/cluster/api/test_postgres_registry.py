@@ -119,3 +119,25 @@ def test_a_minute_without_it_loses_nothing(
             "SELECT run_id FROM runs WHERE job_type = %s", [job_type]
         ).fetchall()
     assert {run_id for (run_id,) in rows} >= {run["run_id"] for run in started}
+
+
+def test_the_api_comes_back_before_its_registry_does(
+    lab: Lab, facade: Facade, postgres: Postgres, job_type: str
+) -> None:
+    """As when a node is drained while the database fails over: it is ready, takes starts, shows
+    what is in the cluster, and writes the rows when the registry answers."""
+    ended = facade.start(job_type, "message", when_full="Queue").json()
+    facade.until(ended["run_id"], "succeeded", log_closed=True)
+    try:
+        with facade.away():
+            postgres.stop()
+        started = facade.start(job_type, "message", when_full="Queue")
+        assert started.status_code == 202, started.text
+        lab.ended({"metadata": {"name": started.json()["name"]}})
+        shown = facade.http.get(f"/runs/{ended['run_id']}")
+        listed = facade.http.get("/runs")
+    finally:
+        postgres.start()
+    assert (shown.status_code, shown.json()["status"]) == (200, "succeeded")
+    assert (listed.status_code, listed.headers["content-type"]) == (503, "application/problem+json")
+    facade.until(started.json()["run_id"], "succeeded", log_closed=True)

@@ -34,7 +34,7 @@ async def test_deleting_takes_the_object_away_and_leaves_what_is_recorded(
         record.__dict__["fields"] for record in caplog.records if record.message == "run.deleted"
     ]
     assert (said["user"], said["origin"], said["name"]) == ("shared", "console", "to-delete")
-    await console.until(lambda: run not in console.services.mirror.runs)
+    await console.until(lambda: run not in console.services.mirror.ids())
     after = (await http.get(f"/console/runs/{run}")).text
     assert "Succeeded" in after
     assert "no longer in the cluster" in after

@@ -94,7 +94,7 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
             if "with-history" in console.kube.run_names
             else None
         )
-        await console.until(lambda: run not in console.services.mirror.runs)
+        await console.until(lambda: run not in console.services.mirror.ids())
 
 
 LINK = (

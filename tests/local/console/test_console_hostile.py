@@ -171,7 +171,8 @@ async def test_nothing_is_executed_and_the_policy_reports_nothing(
 ) -> None:
     ids = plant(console)
     await console.until(
-        lambda: all(run in console.services.mirror.runs for run in ids), "every one of them is seen"
+        lambda: all(run in console.services.mirror.ids() for run in ids),
+        "every one of them is seen",
     )
     console.kube.put(console.kube.config_maps, prompt("evil", "v1", ALL))
     console.kube.put(console.kube.config_maps, prompt("evil", "v2", ALL[::-1], sha256="<script>"))

@@ -139,15 +139,14 @@ async def test_a_registry_that_is_away_at_the_end_is_told_when_the_gate_comes_ag
 
 
 async def test_nothing_is_kept_of_a_run_that_was_removed(gate, archive, row):
-    """A gate gives up at a 404. While nobody can say, its piece is taken: it may be the first of a
-    run."""
+    """A gate gives up at a 404. While nobody can say, its piece is taken: it may be the first."""
     await post(gate, 0, b"one\n")
     archive.remove(RUN)
     row.removed.add(RUN)
     for answer in (
         await gate.post("/ingest/log", params={"offset": 4}, content=b"late\n"),
         await gate.post("/ingest/log", params={"offset": 4, "end": "complete"}),
-        await gate.put("/ingest/artifacts/message.txt", content=b"late"),
+        await gate.put("/ingest/artifacts/final-message.md", content=b"late"),
     ):
         assert (answer.status_code, "was removed" in answer.json()["error"]) == (404, True)
     assert not archive.holds(RUN)

@@ -50,6 +50,9 @@ def test_no_row_twice_or_missed_while_rows_are_added(
         async with await Registry.open(url) as registry:
             await registry.migrate()
             await registry.remove([run_id(n) for n in range(100)])
+            await registry.mark_deleted(
+                [run_id(n) for n in range(100)]
+            )  # and their objects: they may come again
             before = [row(n, created_at=created) for n, created in enumerate(there)]
             for run in before:
                 await registry.record(run)

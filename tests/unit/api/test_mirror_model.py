@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fake_cluster import FakeCluster
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codexrun_api.mirror.event_buffer import EventBuffer
@@ -22,13 +22,14 @@ from codexrun_core.registry import Registry, schema
 from codexrun_core.resources.phases import ENDED_STATUSES, LIVE_PHASES, Phase
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
-RUNS = st.integers(0, 5)
+RUNS = st.integers(0, 2)
 # At which call of the registry, whether its work is done by then, and whether the process lives on.
 FAULTS = st.tuples(st.integers(1, 12), st.booleans(), st.sampled_from(["away", "killed"]))
 STEPS = st.one_of(
     st.tuples(st.just("create"), st.none()),
     st.tuples(st.just("move"), RUNS),
     st.tuples(st.just("end"), RUNS),
+    st.tuples(st.just("label"), RUNS),
     st.tuples(st.just("delete"), RUNS),
     st.tuples(st.just("watch"), st.booleans()),
     st.tuples(st.just("work"), st.none() | FAULTS),
@@ -36,6 +37,9 @@ STEPS = st.one_of(
     st.tuples(st.just("clean_up"), st.none()),
     st.tuples(st.just("restart"), st.none()),
 )
+
+END = ("end", 0)
+WORK = ("work", None)
 
 
 class Killed(BaseException):
@@ -107,6 +111,11 @@ class World:
             at = "2026-01-31T12:00:30Z"
             self._tell(self.kube.status(f"run-{number}", "Failed", finishedAt=at))
 
+    async def label(self, number: int) -> None:
+        if self._run(number):
+            labels = {"metadata": {"labels": {"changed": str(self.kube.version)}}}
+            self._tell(self.kube.patch(f"{self.kube.runs}/run-{number}", labels))
+
     async def delete(self, number: int) -> None:
         if self._run(number):
             self.kube.remove(f"{self.kube.runs}/run-{number}")
@@ -129,8 +138,14 @@ class World:
         self.removed |= set(run_ids)
 
     async def check(self) -> None:
+        """Hold all against the cluster, in this process and in the next."""
         if not self.watching:
             await self.watch(True)
+        await self._check()
+        await self.restart()
+        await self._check()
+
+    async def _check(self) -> None:
         await self.work(None)
         await self.work(None)
         assert self.mirror.writer.lag == 0
@@ -175,7 +190,15 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=st.lists(STEPS, max_size=25))
+@given(steps=st.lists(STEPS, min_size=5, max_size=25))
+@example([END, WORK, ("clean_up", None), ("label", 0)])  # a late event
+@example([END, WORK, ("clean_up", None), ("delete", 0)])
+@example([END, WORK, ("clean_up", None), ("restart", None)])
+@example([WORK, END, ("work", (2, True, "away")), WORK])  # the answer was lost
+@example([WORK, END, ("work", (2, True, "killed"))])
+@example([WORK, END, ("work", (3, True, "killed"))])  # pending, and nobody was told
+@example([WORK, END, WORK, ("watch", False), ("delete", 0), ("restart", None)])
+@example([WORK, ("watch", False), END, ("delete", 0), ("watch", True)])
 async def test_rows_are_what_the_cluster_says_whatever_failed(
     empty: Path, steps: list[tuple[str, Any]]
 ) -> None:
@@ -185,6 +208,8 @@ async def test_rows_are_what_the_cluster_says_whatever_failed(
         await registry.check()
         world = World(registry)
         await world.restart()
+        for _ in range(2):
+            await world.create(None)
         for name, argument in steps:
             await getattr(world, name)(argument)
         await world.check()

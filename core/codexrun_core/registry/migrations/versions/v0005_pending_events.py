@@ -12,7 +12,9 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-PENDING = sa.text("pending")
+# SQLite uses a partial index only where a query has the very same words.
+PENDING_SQLITE = sa.text("pending = 1")
+PENDING_POSTGRES = sa.text("pending")
 PRESENT = sa.text("deleted_at IS NULL")
 
 
@@ -25,8 +27,8 @@ def upgrade() -> None:
         "ix_run_events_pending",
         "run_events",
         ["seq"],
-        sqlite_where=PENDING,
-        postgresql_where=PENDING,
+        sqlite_where=PENDING_SQLITE,
+        postgresql_where=PENDING_POSTGRES,
     )
     op.create_index(
         "ix_runs_present",
