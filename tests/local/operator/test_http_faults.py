@@ -52,8 +52,8 @@ PATIENCE_SECONDS = 900  # until a wait gives up; a bound, never an assertion
 WHOLE = os.environ.get("CODEXRUN_FAULTS") == "all"
 SEED = int(os.environ.get("CODEXRUN_SEED") or random.SystemRandom().randrange(10_000))
 WATCHED = ("codexruns", "codexjobtypes", "configmaps", "jobs", "pods")
-# What a real one has for minutes: silence until a watch is opened anew, the pause between lists. The
-# lease lasts on a machine where others work too.
+# What a real one has for minutes: silence until a watch is opened anew, the pause between lists.
+# The lease lasts on a machine where others work too.
 CONSTANTS = {
     "codexrun_operator.leader.LEASE_SECONDS": 120,
     "codexrun_operator.leader.RENEW_SECONDS": 90,
