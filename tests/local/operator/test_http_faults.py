@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from builders import by, kind_json, prompt_json, run_json, stamp
@@ -41,6 +42,7 @@ from operator_process import OperatorProcess
 
 from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
+from codexrun_core.kube import watch
 from codexrun_core.kube.client import Kube
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
@@ -54,10 +56,11 @@ SEED = int(os.environ.get("CODEXRUN_SEED") or random.SystemRandom().randrange(10
 WATCHED = ("codexruns", "codexjobtypes", "configmaps", "jobs", "pods")
 # What a real one has for minutes: silence until a watch is opened anew, the pause between lists.
 # The lease lasts on a machine where others work too.
+SILENCE_SECONDS = 5
 CONSTANTS = {
     "codexrun_operator.leader.LEASE_SECONDS": 120,
     "codexrun_operator.leader.RENEW_SECONDS": 90,
-    "codexrun_core.kube.watch.SILENCE_SECONDS": 5,
+    "codexrun_core.kube.watch.SILENCE_SECONDS": SILENCE_SECONDS,
     "codexrun_operator.watch.resync.RESYNC_SECONDS": 5,
 }
 
@@ -252,7 +255,8 @@ async def lives(
             for work in (controllers.run(), mirror.run(), operator.keep_running())
         ]
         try:
-            yield made
+            with mock.patch.object(watch, "SILENCE_SECONDS", SILENCE_SECONDS):
+                yield made
         finally:
             for task in tasks:
                 task.cancel()
