@@ -24,6 +24,7 @@ from codexrun_operator.watch.resync import Resync
 CLOCKS = (cleanup, job_types, reconcile, status_writer, resync)
 FORBIDDEN = Refused(403, "Forbidden", "jobs is forbidden: User cannot list")
 CROWD = "crowd"
+MAX_OLD_LISTS = 3
 TOKENS_OF_A_RUN = 130  # input, cached, output and reasoning, as gate_report() has them
 
 
@@ -104,8 +105,10 @@ class HostileCluster(SmallCluster):
     # -- rules -----------------------------------------------------------------------------------
 
     @rule()
-    def jobs_and_pods_are_read(self) -> None:
-        self.old.append(as_it_is(self.kube))
+    def look(self) -> None:
+        """What there is before may be told after it."""
+        self.old = [*self.old[-MAX_OLD_LISTS:], as_it_is(self.kube)]
+        super().look()
 
     @precondition(lambda self: self.old)
     @rule(data=st.data(), of_jobs=st.booleans())
