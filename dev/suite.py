@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".test-results"
 PROGRESS_SECONDS = 30
 SERIAL = "alone or disruptive or afterwards"
-ELSEWHERE = "faults"  # `make faults` runs those
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ CORES = os.cpu_count() or 1
 UNIT = Lane("unit", "unit", CORES, low=True)
 # Its tests wait for the processes that they start.
 LOCAL = Lane("local", "local", 2 * CORES, low=True)
-CLUSTER = Lane("cluster", f"cluster and not ({SERIAL} or {ELSEWHERE})", 4, cluster=True)
-ALONE = Lane("alone", f"cluster and ({SERIAL}) and not {ELSEWHERE}", 0, cluster=True)
+CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
+ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
 LANES = (UNIT, LOCAL, CLUSTER, ALONE)
 
 

@@ -1,7 +1,8 @@
 """Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use:
 they come last, and after them only those marked `afterwards`, which look at what all of them have
-left."""
+left. Those marked `faults` are for `make faults`."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,11 @@ from lab import Lab
 from rest_facade import Facade
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("CODEXRUN_FAULTS") != "all":
+        long = {item for item in items if item.get_closest_marker("faults")}
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=list(long))
     late = ("afterwards", "disruptive", "alone")
     items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in late])
 

@@ -19,8 +19,6 @@ class Invariants:
 
     def __init__(self, apiserver: HttpApiserver, *, late_jobs: bool = False) -> None:
         self.broken: list[str] = []
-        self.starts: dict[str, list[str]] = {}  # job type -> runs in the order of their Jobs
-        self.most: Counter[str] = Counter()  # job type -> slots that were taken at one time
         self._objects = apiserver.objects
         self._late_jobs = late_jobs
         self._jobs_made: Counter[str] = Counter()  # by run uid
@@ -49,7 +47,6 @@ class Invariants:
             labels[f"codexrun.dev/{key}"] for key in ("run", "run-uid", "job-type")
         )
         self._jobs_made[uid] += 1
-        self.starts.setdefault(job_type, []).append(name)
         if self._jobs_made[uid] > 1:
             self.broken.append(f"{name} has got a second Job")
         run = self._objects["codexruns"].get(name)
@@ -58,7 +55,6 @@ class Invariants:
             self.broken.append(f"a Job was made for {name}, which is over")
         taken = self.slots_taken(job_type)
         limit = self._objects["codexjobtypes"][job_type]["spec"]["concurrencyLimit"]
-        self.most[job_type] = max(self.most[job_type], len(taken))
         if len(taken) > limit:
             self.broken.append(f"{job_type} has {limit} slots, and {sorted(taken)} have one")
 

@@ -24,6 +24,7 @@ from codexrun_operator.watch.resync import Resync
 CLOCKS = (cleanup, job_types, reconcile, status_writer, resync)
 FORBIDDEN = Refused(403, "Forbidden", "jobs is forbidden: User cannot list")
 CROWD = "crowd"
+MAX_OLD_LISTS = 3
 TOKENS_OF_A_RUN = 130  # input, cached, output and reasoning, as gate_report() has them
 
 
@@ -104,8 +105,10 @@ class HostileCluster(SmallCluster):
     # -- rules -----------------------------------------------------------------------------------
 
     @rule()
-    def jobs_and_pods_are_read(self) -> None:
-        self.old.append(as_it_is(self.kube))
+    def look(self) -> None:
+        """What there is before may be told after it."""
+        self.old = [*self.old[-MAX_OLD_LISTS:], as_it_is(self.kube)]
+        super().look()
 
     @precondition(lambda self: self.old)
     @rule(data=st.data(), of_jobs=st.booleans())
@@ -124,73 +127,67 @@ class HostileCluster(SmallCluster):
         replace({item["metadata"]["uid"] for item in items}, past.version)
         self.work()
 
-    @rule()
-    def the_job_type_becomes_unreadable(self) -> None:
-        self.set_job_type({"concurrencyLimit": "many"})
-
-    @rule()
-    def the_job_type_can_be_read(self) -> None:
-        self.set_job_type({})
-
-    def set_job_type(self, spec: Json) -> None:
+    @rule(what=st.sampled_from(["job type", "prompt"]), readable=st.booleans())
+    def something_cannot_be_read_or_can_again(self, what: str, readable: bool) -> None:
         self.kube.version += 1
+        if what == "prompt":
+            prompt = prompt_json(version=self.kube.version)
+            if not readable:
+                prompt["data"] = "none"
+            with contextlib.suppress(Exception):
+                self.reconciler.cache.update_prompt(prompt)
+            return
         item = kind_json(concurrencyLimit=self.limit, version=self.kube.version)
-        item["spec"] |= spec
         item["metadata"]["generation"] = self.kube.version
+        if not readable:
+            item["spec"]["concurrencyLimit"] = "many"
         stored = self.kube.put("codexjobtypes", item)
         with contextlib.suppress(ValueError):
             self.reconciler.cache.update_job_type(stored)
 
-    @rule(readable=st.booleans())
-    def the_prompt_changes(self, readable: bool) -> None:
-        self.kube.version += 1
-        item = prompt_json(version=self.kube.version)
-        if not readable:
-            item["data"] = "none"
-        with contextlib.suppress(Exception):
-            self.reconciler.cache.update_prompt(item)
-
-    @rule(plural=st.sampled_from(["codexruns", "codexjobtypes", "jobs", "pods"]))
-    def a_kind_cannot_be_listed(self, plural: str) -> None:
+    @rule(
+        verb=st.sampled_from(["list", "get"]),
+        plural=st.sampled_from(["codexruns", "codexjobtypes", "jobs", "pods"]),
+    )
+    def a_kind_is_not_answered(self, verb: str, plural: str) -> None:
+        """A list that is due is refused; a GET of a run or a Job fails when it comes."""
+        if verb == "get":
+            self.kube.fail("get", f"/{plural}", Unavailable("HTTP 500"))
+            return
         self.kube.fail("list", f"/{plural}", FORBIDDEN)
         asked = Resync(self.kube, self.reconciler.cache, self.reconciler.queue).sync()
         with contextlib.suppress(Refused):
             self.loop.run_until_complete(asked)
 
-    @rule(plural=st.sampled_from(["codexruns", "jobs"]))
-    def a_get_is_not_answered(self, plural: str) -> None:
-        self.kube.fail("get", f"/{plural}", Unavailable("HTTP 500"))
-
     @precondition(lambda self: self.items(self.kube.runs))
-    @rule(data=st.data())
-    def somebody_edits_a_run_and_no_watch_tells(self, data: st.DataObject) -> None:
-        item = data.draw(st.sampled_from(self.items(self.kube.runs)))
-        self.kube.version += 1
-        edited = copy.deepcopy(item)
-        edited["metadata"]["annotations"] = {"team": str(self.kube.version)}
-        edited["metadata"]["resourceVersion"] = str(self.kube.version)
-        self.kube.objects[f"{self.kube.runs}/{item['metadata']['name']}"] = edited
-
-    @precondition(lambda self: [job for job in self.items(self.kube.jobs) if self.suspended(job)])
-    @rule(data=st.data())
-    def somebody_resumes_a_job(self, data: st.DataObject) -> None:
-        jobs = [job for job in self.items(self.kube.jobs) if self.suspended(job)]
+    @rule(data=st.data(), what=st.sampled_from(["run", "suspended Job", "label of a Job"]))
+    def somebody_edits(self, data: st.DataObject, what: str) -> None:
+        """A run, and no watch tells; a Job that is resumed, or labelled as of another job type."""
+        if what == "run":
+            item = data.draw(st.sampled_from(self.items(self.kube.runs)))
+            self.kube.version += 1
+            edited = copy.deepcopy(item)
+            edited["metadata"]["annotations"] = {"team": str(self.kube.version)}
+            edited["metadata"]["resourceVersion"] = str(self.kube.version)
+            self.kube.objects[f"{self.kube.runs}/{item['metadata']['name']}"] = edited
+            return
+        resumes = what == "suspended Job"
+        jobs = [job for job in self.items(self.kube.jobs) if not resumes or self.suspended(job)]
+        if not jobs:
+            return
         job = data.draw(st.sampled_from(jobs))
-        job["spec"]["suspend"] = False
-        job.pop("status", None)
+        if resumes:
+            job["spec"]["suspend"] = False
+            job.pop("status", None)
+        else:
+            labels = {**job["metadata"]["labels"], "codexrun.dev/job-type": "other"}
+            job["metadata"]["labels"] = labels
         self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     @staticmethod
     def suspended(job: Json) -> bool:
         over = {c["type"] for c in job.get("status", {}).get("conditions", ())}
         return bool(job["spec"].get("suspend")) and not over & {"Complete", "Failed"}
-
-    @precondition(lambda self: self.items(self.kube.jobs))
-    @rule(data=st.data())
-    def somebody_labels_a_job_as_of_another_job_type(self, data: st.DataObject) -> None:
-        job = data.draw(st.sampled_from(self.items(self.kube.jobs)))
-        job["metadata"]["labels"] = {**job["metadata"]["labels"], "codexrun.dev/job-type": "other"}
-        self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     @rule(hours=st.sampled_from([-30, -1, 1, 30]))
     def the_wall_clock_is_set(self, hours: int) -> None:
@@ -226,10 +223,15 @@ class HostileCluster(SmallCluster):
             assert item["status"]["reason"]
 
     def finish_everything(self) -> None:
-        self.the_job_type_can_be_read()
-        self.the_prompt_changes(True)
+        self.something_cannot_be_read_or_can_again("job type", True)
+        self.something_cannot_be_read_or_can_again("prompt", True)
         self.disperse()
         super().finish_everything()
+        # Nobody else asks after the last step.
+        self.what_has_ended_stays_as_it_was()
+        self.nobody_is_rejected()
+        self.what_is_stored_was_decided()
+        self.no_tokens_are_counted_twice()
 
     def disperse(self) -> None:
         """Who of a crowd still waits goes home."""
