@@ -443,8 +443,6 @@ class SmallCluster(RuleBasedStateMachine):
         }
         job_uid = job["metadata"]["uid"]
         self.agents[job_uid] = self.agents.get(job_uid, 0) + 1
-        job["status"] = {"startTime": stamp(datetime.now(UTC)), "active": 1}
-        self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
         pod = {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
         running = {"running": {"startedAt": stamp(NOON)}}
         pod["status"]["containerStatuses"] = [{"name": "agent", "state": running}]
