@@ -177,12 +177,15 @@ class Job:
         return not self.finished or bool(self.terminating)
 
     @property
+    def waits_for_resumption(self) -> bool:
+        """It was suspended from the first, and its controller has not seen yet that it no longer
+        is."""
+        return self.started is None and (self.suspended or self.suspension_seen)
+
+    @property
     def expects_pod_since(self) -> datetime | None:
-        """The moment from which its pod may be expected; None while it is suspended, and until its
-        controller has seen that it no longer is."""
-        if self.started:
-            return self.started
-        return None if self.suspended or self.suspension_seen else self.created
+        """The moment from which its pod may be expected, if that is known."""
+        return None if self.waits_for_resumption else self.started or self.created
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """A whole cluster in small: State and Reconciler against an apiserver in memory, in any order of
 events.
 
-At every instant no more runs hold a slot than the limit says, no run gets a second Job, a free slot
-never waits for somebody to look, and everything ends once all pods have ended.
+At every instant no more runs hold a slot than the limit says, no run gets a second Job or a second
+agent, a free slot never waits for somebody to look, and everything ends once all pods have ended.
 """
 
 import asyncio
@@ -70,6 +70,11 @@ def as_it_is(kube: FakeKube) -> Past:
     return past
 
 
+def over(job: Json) -> bool:
+    conditions = job.get("status", {}).get("conditions", [])
+    return any(condition["type"] in ("Complete", "Failed") for condition in conditions)
+
+
 class Killed(Exception):
     """The operator's process ends at this very moment."""
 
@@ -89,6 +94,7 @@ class SmallCluster(RuleBasedStateMachine):
         self.limit = 2
         self.made = 0
         self.created: dict[str, int] = {}  # run uid -> Jobs ever made
+        self.agents: dict[str, int] = {}  # Job uid -> pods ever made
         self.late: list[Json] = []  # Jobs that the watch has not told yet
         # what lists and GETs under way may still answer, and the list that was asked
         self.past: list[tuple[Past, asyncio.Task[None]]] = []
@@ -187,19 +193,20 @@ class SmallCluster(RuleBasedStateMachine):
                 if not metadata.get("finalizers"):
                     job = self.owner(pod)
                     self.remove(path)
-                    if job and not job.get("status", {}).get("conditions"):
+                    # A pod that a suspension has deleted is no failure.
+                    if job and not over(job) and not job["spec"].get("suspend"):
                         self.job_over(job, "Failed")
                 else:
                     self.change(path, pod)
         for path, job in list(self.kube.objects.items()):
             if "/jobs/" not in path:
                 continue
-            over = job.get("status", {}).get("conditions")
-            if job["spec"].get("suspend") and not over:
+            if job["spec"].get("suspend") and not over(job):
                 if (pod_path := self.pod_path(job)) in self.kube.objects:
                     self.kube.objects[pod_path]["metadata"]["deletionTimestamp"] = stamp(NOON)
                 else:
                     job["status"] = {
+                        **job.get("status", {}),
                         "conditions": [{"type": "Suspended", "status": "True"}],
                         "terminating": 0,
                     }
@@ -446,6 +453,8 @@ class SmallCluster(RuleBasedStateMachine):
             "uid": f"pod-of-{job['metadata']['uid']}",
             "labels": job["metadata"]["labels"],
         }
+        job_uid = job["metadata"]["uid"]
+        self.agents[job_uid] = self.agents.get(job_uid, 0) + 1
         pod = {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
         running = {"running": {"startedAt": stamp(NOON)}}
         pod["status"]["containerStatuses"] = [{"name": "agent", "state": running}]
@@ -494,6 +503,32 @@ class SmallCluster(RuleBasedStateMachine):
     def job_deleted_by_hand(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self.items(self.kube.jobs)))
         self.remove(f"{self.kube.jobs}/{job['metadata']['name']}")
+
+    @precondition(lambda self: self.items(self.kube.jobs))
+    @rule(data=st.data(), at_once=st.booleans())
+    def job_suspended(self, data: st.DataObject, at_once: bool) -> None:
+        """By a queue controller that has no room; the Job's own may be faster than the operator."""
+        told = [job for job in self.items(self.kube.jobs) if job not in self.late]
+        job = data.draw(st.sampled_from([None, *told]))
+        if job is None or over(job):
+            return
+        job["spec"]["suspend"] = True
+        self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
+        if at_once:
+            self.controllers()
+
+    @precondition(lambda self: self.items(self.kube.jobs))
+    @rule()
+    def suspended_jobs_are_resumed(self) -> None:
+        """There is room again, but the operator has looked meanwhile: it cannot hinder what is
+        faster than it."""
+        self.work()
+        self.controllers()
+        for job in self.items(self.kube.jobs):
+            if job["spec"].get("suspend") and not over(job) and job not in self.late:
+                job["spec"]["suspend"] = False
+                job["status"] = {}
+                self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     @rule(shuffle=st.randoms(use_true_random=False))
     def new_operator(self, shuffle: Any) -> None:
@@ -552,6 +587,10 @@ class SmallCluster(RuleBasedStateMachine):
     def never_two_jobs(self) -> None:
         assert all(count <= 1 for count in self.created.values())
 
+    @invariant()
+    def never_two_agents(self) -> None:
+        assert all(count <= 1 for count in self.agents.values())
+
     def unsettled(self) -> bool:
         state = self.reconciler.cache
         return bool(
@@ -570,6 +609,7 @@ class SmallCluster(RuleBasedStateMachine):
             self.the_watch_catches_up()
             self.work()
             self.controllers()
+            self.suspended_jobs_are_resumed()
             for job in [
                 j
                 for j in self.jobs(with_pod=False)

@@ -2,8 +2,10 @@
 
 import os
 
+import pytest
 from hostile_cluster import CrowdedCluster, HostileCluster
 from hypothesis import settings
+from small_cluster import SmallCluster
 
 # The same few courses each time; CODEXRUN_EXAMPLES=1000 looks for new ones.
 EXAMPLES = os.environ.get("CODEXRUN_EXAMPLES", "")
@@ -28,3 +30,48 @@ TestCluster = HostileCluster.TestCase
 TestCluster.settings = courses(int(EXAMPLES or 10))
 TestCrowd = Crowded.TestCase
 TestCrowd.settings = courses(max(2, int(EXAMPLES or 0) // 30))
+
+
+@pytest.mark.parametrize("operator_back", [False, True], ids=["it was there", "a new operator"])
+def test_a_job_that_is_suspended_and_resumed_starts_no_second_agent(operator_back: bool) -> None:
+    cluster = SmallCluster()
+    cluster.begin(1)
+    cluster.create_run(0)
+    cluster.look()
+    (job,) = cluster.items(cluster.kube.jobs)
+    cluster.add_pod(job)
+    cluster.work()
+    job["spec"]["suspend"] = True
+    cluster.change(f"{cluster.kube.jobs}/{job['metadata']['name']}", job)
+    cluster.controllers()  # the pod goes before the operator looks
+    if operator_back:
+        cluster.restart()
+    cluster.suspended_jobs_are_resumed()
+    for resumed in cluster.jobs(with_pod=False):
+        cluster.add_pod(resumed)
+    cluster.never_two_agents()
+    (run,) = cluster.items(cluster.kube.runs)
+    assert run["status"]["failure"]["class"] == "evicted"
+    cluster.close()
+
+
+def test_a_job_that_is_created_suspended_runs_once_it_is_resumed() -> None:
+    cluster = SmallCluster()
+    cluster.begin(1)
+    cluster.create_run(0)
+    cluster.create_run(0)
+    cluster.work()
+    (job,) = cluster.items(cluster.kube.jobs)
+    job["spec"]["suspend"] = True
+    cluster.change(f"{cluster.kube.jobs}/{job['metadata']['name']}", job)
+    cluster.look()
+    cluster.look()
+    first, second = cluster.items(cluster.kube.runs)
+    assert (first["status"]["phase"], first["status"]["reason"]) == ("Starting", "JobSuspended")
+    assert second["status"]["phase"] == "Queued"
+    cluster.suspended_jobs_are_resumed()
+    cluster.add_pod(job)
+    cluster.work()
+    first, _ = cluster.items(cluster.kube.runs)
+    assert first["status"]["phase"] == "Running"
+    cluster.teardown()

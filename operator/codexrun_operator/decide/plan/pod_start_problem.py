@@ -51,7 +51,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     """Return the first cause that explains why the agent does not run, the more certain ones
     first; Kubernetes' last warning where none does."""
     newest_first = sorted(warnings, key=lambda warning: warning.last_seen or LONG_AGO, reverse=True)
-    if pod is None and job.expects_pod_since is None:
+    if pod is None and job.waits_for_resumption:
         return StartProblem(
             FailureClass.INTERNAL,
             reasons.JOB_SUSPENDED,

@@ -64,13 +64,8 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     if snapshot.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
     cause = snapshot.start_problem(now)
-    since = job.expects_pod_since
-    # A resumed Job says so by itself.
-    look_again = (
-        None
-        if since is None
-        else min(10.0, max(1.0, job.start_seconds - (now - since).total_seconds()))
-    )
+    waited = (now - (job.expects_pod_since or now)).total_seconds()
+    look_again = min(10.0, max(1.0, job.start_seconds - waited))
     unchanged = run.status.phase is Phase.STARTING and run.status.reason in (
         reasons.STARTING,
         reasons.CLONING,
@@ -80,5 +75,6 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
         return Decision(look_again=look_again)
     return Decision(
         status=with_phase(run, Phase.STARTING, cause.reason, cause.message, now, **fields),
-        look_again=look_again,
+        # A Job that is resumed tells so by itself.
+        look_again=None if job.waits_for_resumption else look_again,
     )

@@ -1167,6 +1167,12 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
         reason="JobSuspended",
     ),
     case(
+        "a Job without a date that nobody has suspended: not taken for one",
+        given(run("Starting"), job(created=None, active=0)),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
         "resumed 20 s ago: startSeconds count from there",
         given(run("Starting", reason="JobSuspended"), RESUMED_JOB, pod("Pending")),
         phase="Starting",
