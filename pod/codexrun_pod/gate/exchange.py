@@ -72,15 +72,10 @@ class Exchange:
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
-        self.key = key
         self.renew: Callable[[], Awaitable[str | None]] | None = renew
-        self.key_filter = KeyFilter(key)
+        self._use(key)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
-        self.events = EventStream(
-            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped),
-            self._without_key,
-        )
         self.digest = admitted.digest
         self.progress = 0  # events of this answer that were more than a sign of life
         self.bytes_came = False  # of an answer that was broken off
@@ -89,6 +84,16 @@ class Exchange:
         self.abandon: meter.Charge | None = None
         self.began = time.monotonic()
         self.check_at = self.began + CHECK_SECONDS
+
+    def _use(self, key: str | None) -> None:
+        """Send this key, and keep it out of what comes back. Nothing may have come yet."""
+        allowed, stripped = self.ledger.settings.tools, self.admitted.stripped
+        self.key = key
+        self.key_filter = KeyFilter(key)
+        # Nothing in it refers to this exchange, whose body would stay until a garbage collection.
+        self.events = EventStream(
+            lambda event: tools.forbidden_call(event, allowed, stripped), self.key_filter.raw
+        )
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
@@ -219,8 +224,7 @@ class Exchange:
         key = await renew() if renew is not None else None
         if key is None:
             return False
-        self.key = key
-        self.key_filter = KeyFilter(key)
+        self._use(key)
         self.ledger.settle(replace(self.ledger.account, in_flight=None))
         return True
 
@@ -357,9 +361,6 @@ class Exchange:
         event = json.dumps({"type": "response.failed", "response": response})
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
-
-    def _without_key(self, data: bytes) -> bytes:
-        return self.key_filter.raw(data)  # of the key in use, which may have been renewed
 
     def _headers_down(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
         return self.key_filter.headers(header_filter.down(answer.headers))

@@ -240,10 +240,11 @@ class Gate:
         return key.decode("ascii")
 
     async def activity(self, _: web.Request) -> web.Response:
-        """GET /activity: seconds since the model's last byte, and the account so far."""
+        """GET /activity: seconds since the model's last progress, 0 while the run waits for its
+        provider, and the account so far."""
         account = self.ledger.account
         answer = {
-            "idleSeconds": round(time.monotonic() - self.ledger.last_byte, 3),
+            "idleSeconds": max(0.0, round(time.monotonic() - self.ledger.last_byte, 3)),
             "totalTokens": account.usage.total,
             "costMicroUSD": self.ledger.cost(),
             "complete": account.complete,

@@ -112,8 +112,8 @@ class EventStream:
         self._count(event)
 
     def _is_progress(self, event: Mapping[str, Any]) -> bool:
-        """Return whether an event says more than that the connection is alive. Servers and proxies
-        between send events for that too: `keepalive` (https://github.com/openai/openai-node/issues/1964),
+        """Return whether an event says more than that the connection is alive. For that there are
+        events too: `keepalive` (https://github.com/openai/openai-node/issues/1964),
         `response.keep_alive` (https://github.com/OpenRouterTeam/python-sdk/issues/266), `ping`, an
         event without JSON, or the response's state once more
         (https://github.com/diegosouzapw/OmniRoute/issues/14330)."""

@@ -215,8 +215,9 @@ def test_a_host_that_only_a_proxy_reaches(run, server):
 
 
 def test_a_certificate_of_an_unknown_ca_names_the_way_out(tmp_path):
+    repository = {"url": "https://git.example/a", "allowedURLs": ["https://git.example/*"]}
     environment = {
-        "CODEXRUN_CLONE": '{"url": "https://git.example/a", "allowedURLs": ["https://git.example/*"]}',
+        "CODEXRUN_CLONE": json.dumps(repository),
         "CODEXRUN_WORKSPACE": str(tmp_path),
         "CODEXRUN_GIT_CREDENTIALS": str(tmp_path),
     }

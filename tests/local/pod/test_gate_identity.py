@@ -33,8 +33,8 @@ class Provider:
         self.keys: list[str] = []
 
     async def exchange(self, request: web.Request) -> web.Response:
-        is_json = request.content_type == "application/json"
-        self.exchanges.append(await request.json() if is_json else dict(await request.post()))  # type: ignore[arg-type]
+        fields = await (request.json() if "json" in request.content_type else request.post())
+        self.exchanges.append(dict(fields))
         if self.refusal is not None:
             return self.refusal
         answer: dict[str, Any] = {"access_token": f"short-lived-{len(self.exchanges)}"}

@@ -31,7 +31,7 @@ MAY_SHORTEN = (
     (ReportKey.OUTPUT, ReportKey.MESSAGE),
 )
 MAX_UNPRICED_CHARS = 128
-MIN_WAIT_SECONDS = 1.0  # of providers that name none, or a time that has gone by
+MIN_WAIT_SECONDS = 1.0  # where the time that a provider names has come already
 TOKENS_PER_SECOND = 1000  # no provider writes faster, thoughts included
 
 TURNED_DOWN = ("auth", "rate_limit", "quota")  # classes of errors that come instead of work

@@ -30,7 +30,6 @@ Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
 RETRY = "the model's endpoint or the network between failed; retry"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
-OK = HTTPStatus.OK
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def read(
     if status is not None and 300 <= status < 400:
         return _redirect(status, sent)
     error = bodies.read(content)
-    said = error.status if status in (None, OK) and error.status is not None else status
+    said = error.status if status in (None, HTTPStatus.OK) and error.status is not None else status
     wait = delay.seconds(sent, error.values, error.message, now)
     kind = _kind(error, said)
     if kind.class_ == "quota" and wait is not None and not error.codes & kind.codes:
@@ -255,7 +254,7 @@ def _kind(error: ErrorBody, status: int | None) -> Kind:
     for kind in KINDS:
         if kind.fits(error, status):
             return kind
-    if status == OK:
+    if status == HTTPStatus.OK:
         return REFUSED if error.is_json and error.message else NO_STREAM
     if status is not None and 400 <= status < 500 and status not in PASSING_STATUSES:
         return REFUSED

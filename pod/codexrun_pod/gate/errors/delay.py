@@ -144,7 +144,9 @@ def _length(value: Any) -> float | None:
 
 
 def _unit(name: str) -> str:
-    return "ms" if name.startswith(("ms", "mil")) else (name[:1] if name[:1] in UNITS else "s")
+    if name.startswith(("ms", "mil")):
+        return "ms"
+    return name[:1] if name[:1] in UNITS else "s"
 
 
 def _number(text: str | None) -> float | None:

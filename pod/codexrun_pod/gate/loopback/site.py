@@ -86,6 +86,10 @@ class _Handler(RequestHandler):
                 )
                 self.force_close()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._body = None  # it refers to this handler, which would wait for the garbage collector
+        super().connection_lost(exc)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -108,6 +108,7 @@ def test_failure_classes_are_the_closed_list() -> None:
         "guardrail",
         "agent_error",
         "model_error",
+        "policy",
         "silent_death",
         "internal",
     ]

@@ -288,6 +288,7 @@ def test_defaults_are_filled_in() -> None:
         "timeoutSeconds": 3600,
         "stallSeconds": 600,
         "startSeconds": 600,
+        "maxWaitSeconds": 120,
     }
 
 
@@ -373,13 +374,21 @@ def test_64_kib_are_the_largest_inputs_defaults_included() -> None:
 def test_a_run_lowers_limits_and_never_raises_them() -> None:
     ceiling = Limits(max_tokens=1000, timeout_seconds=60)
     assert effective_limits(Limits(max_tokens=10), ceiling, "t") == Limits(
-        max_tokens=10, timeout_seconds=60, stall_seconds=600, start_seconds=600
+        max_tokens=10,
+        timeout_seconds=60,
+        stall_seconds=600,
+        start_seconds=600,
+        max_wait_seconds=120,
     )
     assert effective_limits(Limits(max_tokens=1000), ceiling, "t") == effective_limits(
         None, ceiling, "t"
     )
     assert effective_limits(Limits(max_tokens=5), Limits(), "t") == Limits(
-        max_tokens=5, timeout_seconds=3600, stall_seconds=600, start_seconds=600
+        max_tokens=5,
+        timeout_seconds=3600,
+        stall_seconds=600,
+        start_seconds=600,
+        max_wait_seconds=120,
     )
     assert isinstance(effective_limits(Limits(start_seconds=601), ceiling, "t"), Rejected)
 
