@@ -41,6 +41,9 @@ GATE_STATE_FOLDER = "/var/lib/codexrun-gate"
 GATE_STOPPING_FILE = "stopping"
 TERMINATION_LOG = "/dev/termination-log"
 
+# In /workspace: the lines that the clone step has written, for the runner, which takes them away.
+CLONE_LOG = ".git/codexrun-clone.jsonl"
+
 GATE_PORT = 8390  # on the pod's loopback
 INGEST_AUDIENCE = "codexrun-api"  # of the token that the gate shows to the api
 
@@ -70,6 +73,7 @@ class ReportKey:
     # of a failure, a stop, an error
     CLASS = "class"
     MESSAGE = "message"
+    RETRYABLE = "retryable"  # where that does not follow from the class
     STATUS = "status"  # of an HTTP answer
     RESET_AT = "resetAt"  # of a rate limit
 
@@ -90,6 +94,9 @@ class ReportKey:
 
     # The clone step's.
     COMMIT = "commit"
+
+    # The clone step's and the runner's: what people should know of the run, a list of texts.
+    WARNINGS = "warnings"
 
     # The gate's.
     REQUESTS = "requests"

@@ -5,10 +5,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 class SettingsError(Exception):
     """A variable is missing or unusable; the message names it."""
+
+
+GATE_RESOURCES = {
+    "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
+    "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
+}
+CLONE_RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"memory": "1Gi"},
+}
+Resources = Mapping[str, Mapping[str, Any]]  # of a container, as in a pod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,8 @@ class PodSettings:
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
     job_ttl_seconds: int = 86_400
+    gate_resources: Resources = field(default_factory=lambda: GATE_RESOURCES)
+    clone_resources: Resources = field(default_factory=lambda: CLONE_RESOURCES)
     prices_file: Path | None = (
         None  # of the installation; none: the table that comes with this version
     )
@@ -64,6 +78,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"{name} is not set; the chart's operator Deployment sets it")
         return value
 
+    resources = _json_object(env, "CODEXRUN_POD_RESOURCES")
     prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     ttl = env.get("CODEXRUN_JOB_TTL_SECONDS", "86400")
     if not ttl.isdigit():
@@ -86,7 +101,10 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             upstream_url=required("CODEXRUN_UPSTREAM_URL"),
             model=ModelAccess(
                 auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",
-                query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
+                query_params={
+                    name: str(value)
+                    for name, value in _json_object(env, "CODEXRUN_MODEL_QUERY_PARAMS").items()
+                },
                 ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
                 ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
                 proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
@@ -95,14 +113,18 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
+            gate_resources=resources.get("gate", GATE_RESOURCES),
+            clone_resources=resources.get("clone", CLONE_RESOURCES),
             prices_file=Path(prices) if prices else None,
         ),
     )
 
 
-def _query_params(text: str) -> dict[str, str]:
+def _json_object(env: Mapping[str, str], name: str) -> dict[str, Any]:
     try:
-        params = json.loads(text or "{}")
-        return {str(name): str(value) for name, value in params.items()}
-    except (ValueError, AttributeError) as error:
-        raise SettingsError(f"CODEXRUN_MODEL_QUERY_PARAMS is not a JSON object: {error}") from error
+        value = json.loads(env.get(name) or "{}")
+    except ValueError as error:
+        raise SettingsError(f"{name} is not a JSON object: {error}") from error
+    if not isinstance(value, dict):
+        raise SettingsError(f"{name} is not a JSON object")
+    return value

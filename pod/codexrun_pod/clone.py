@@ -6,6 +6,7 @@ credential helper that answers for this one host, and are never on a command lin
 .git/config.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -29,25 +30,39 @@ from codexrun_core.pod_contract import (
     ReportKey,
 )
 from codexrun_core.resources.git_urls import UrlError, allowed_url
-from codexrun_pod import loglines, termination, uncaught
+from codexrun_pod import termination, uncaught
+from codexrun_pod.clone_log import CloneLog
+from codexrun_pod.git_problems import GitProblem, read_problem
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
+MAX_NAMED_FILES = 3  # in a warning
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)  # before each further try of what may pass
 
 
 class CloneError(Exception):
     """No workspace; the message says what to correct."""
 
+    def __init__(self, message: str, class_: str = "workspace", *, retryable: bool = False) -> None:
+        """`class_`: a failure class; retryable: another run has a fair chance, unchanged."""
+        super().__init__(message)
+        self.class_ = class_
+        self.retryable = retryable
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to clone, and the paths."""
+    """What to clone, and the paths. depth: commits of history, None for all; timeout: seconds, None
+    for no bound; retry_seconds: the pauses between tries."""
 
     url: str
     ref: str | None
     allowed: tuple[str, ...]
     workspace: Path
     credentials: Path
+    depth: int | None = None
+    timeout: float | None = None
+    retry_seconds: tuple[float, ...] = RETRY_SECONDS
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
@@ -64,6 +79,9 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             allowed=tuple(config["allowedURLs"]),
             workspace=Path(environ.get(WORKSPACE_ENV, WORKSPACE)),
             credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", GIT_CREDENTIALS_FOLDER)),
+            depth=config.get("depth"),
+            timeout=config.get("timeoutSeconds"),
+            retry_seconds=tuple(config.get("retrySeconds", RETRY_SECONDS)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CloneError(f"{CLONE_ENV} cannot be read: {error}") from error
@@ -72,9 +90,11 @@ def from_env(environ: Mapping[str, str]) -> Settings:
 class Git:
     """The git command line, shut off from every configuration but this one."""
 
-    def __init__(self, settings: Settings, parts: SplitResult) -> None:
+    def __init__(self, settings: Settings, parts: SplitResult, log: CloneLog) -> None:
         """`parts`: the checked URL's."""
         self.settings = settings
+        self.log = log
+        self._deadline = time.monotonic() + (settings.timeout or float("inf"))
         self.secrets = [
             text
             for name in ("username", "password")
@@ -103,9 +123,48 @@ class Git:
         """Run git, and return its output without the last newline; with must=False "" if it failed.
 
         Raises:
-            CloneError: it failed; the message is for people and holds no secret.
+            CloneError: it failed, or the time is over; the message is for people and holds no
+                secret.
         """
-        result = subprocess.run(
+        code, output, stderr = self._execute(arguments)
+        if code == 0:
+            return output.rstrip("\n")
+        if not must:
+            return ""
+        problem = self._problem(stderr, code)
+        raise CloneError(problem.message, problem.class_, retryable=problem.passing)
+
+    def run_remote(self, *arguments: str) -> None:
+        """Run a command that talks to the host, and again, after a pause, while its failure may
+        pass.
+
+        Raises:
+            CloneError: it failed for good, or the last try did too.
+        """
+        for pause in (*self.settings.retry_seconds, None):
+            code, _, stderr = self._execute(arguments)
+            if code == 0:
+                return
+            problem = self._problem(stderr, code)
+            if not problem.passing:
+                raise CloneError(problem.message, problem.class_)
+            if pause is None or time.monotonic() + pause >= self._deadline:
+                tries = "" if pause else f" ({len(self.settings.retry_seconds) + 1} tries)"
+                raise CloneError(f"{problem.message}{tries}", retryable=True)
+            self.log.write(
+                "clone.retried", level="warning", reason=problem.message, pause_seconds=pause
+            )
+            time.sleep(pause)
+            if arguments[0] == "clone":
+                _empty(self.settings.workspace)
+
+    def _execute(self, arguments: tuple[str, ...]) -> tuple[int, str, str]:
+        """Run git once; return its exit code, and what it printed to stdout and stderr.
+
+        Raises:
+            CloneError: the time is over.
+        """
+        process = subprocess.Popen(
             ["git", *self.options, *arguments],
             cwd=self.settings.workspace,
             env={
@@ -122,51 +181,55 @@ class Git:
                 },
             },
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
+            start_new_session=True,
         )
-        if result.returncode == 0:
-            return result.stdout.rstrip("\n")
-        if not must:
-            return ""
-        raise CloneError(self._message_for(result.stderr))
+        remaining = self._deadline - time.monotonic()
+        try:
+            output, stderr = process.communicate(
+                timeout=None if self.settings.timeout is None else max(0.0, remaining)
+            )
+        except subprocess.TimeoutExpired as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its helpers too
+            process.communicate()
+            raise CloneError(
+                f"cloning {self.settings.url} took longer than {self.settings.timeout:g} s"
+                " (git.timeoutSeconds of the job type); raise it, or set git.depth"
+            ) from error
+        return process.returncode, output, stderr
 
-    def _message_for(self, stderr: str) -> str:
-        url = self.settings.url
+    def _problem(self, stderr: str, code: int) -> GitProblem:
         for secret in self.secrets:
             stderr = stderr.replace(secret, "***")
-        if re.search(r"Authentication failed|returned error: 401|returned error: 403", stderr):
-            if self.secrets:
-                return (
-                    f"{url} refuses the credentials of the job type's git.credentialsSecretRef;"
-                    " renew that Secret"
-                )
-            return (
-                f"{url} asks for credentials; name a Secret in the job type's"
-                " git.credentialsSecretRef"
-            )
-        if re.search(r"could not read (Username|Password)", stderr):
-            return (
-                f"{url} asks for credentials; name a Secret in the job type's"
-                " git.credentialsSecretRef"
-            )
-        if re.search(r"returned error: 30\d|redirect", stderr):
-            return (
-                f"{url} answers with a redirect, which is not followed; give the URL that it"
-                " leads to"
-            )
-        if re.search(r"not found|returned error: 404", stderr):
-            return f"{url} does not exist, or the job type's credentials may not read it"
-        lines = [
-            line for line in stderr.splitlines() if line.startswith(("fatal:", "error:"))
-        ] or stderr.splitlines()
-        return f"git cannot clone {url}: {lines[-1] if lines else 'it gave no reason'}"
+        return read_problem(stderr, code, self.settings.url, credentials=bool(self.secrets))
 
 
-def clone(settings: Settings) -> str:
-    """Clone with the whole history, check out the ref, and return the commit's id.
+@dataclass(frozen=True)
+class Cloned:
+    """What lies in the workspace. lfs_files: those of which it has Git LFS's pointers only."""
+
+    commit: str
+    lfs_files: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what people should know of the workspace."""
+        if not self.lfs_files:
+            return []
+        names = ", ".join(self.lfs_files[:MAX_NAMED_FILES])
+        more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
+        return [
+            f"{len(self.lfs_files)} files of the workspace are pointers of Git LFS, whose content is"
+            f" not fetched: {names}{more}"
+        ]
+
+
+def clone(settings: Settings, log: CloneLog) -> Cloned:
+    """Clone, check out the ref, and return what is there now.
 
     Raises:
         CloneError: no workspace.
@@ -175,31 +238,57 @@ def clone(settings: Settings) -> str:
         parts = allowed_url(settings.url, settings.allowed)
     except UrlError as error:
         raise CloneError(str(error)) from error
+    ref = settings.ref
+    git = Git(settings, parts, log)
+    if ref is not None and not COMMIT.fullmatch(ref):
+        # `check-ref-format --branch` refuses revision expressions and options
+        if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
+            raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
     _empty(settings.workspace)
-    git = Git(settings, parts)
-    git.run("clone", "--quiet", "--no-checkout", "--no-recurse-submodules", "--", settings.url, ".")
-    if settings.ref is None:
+    history = ["--depth", str(settings.depth)] if settings.depth else []
+    only = _branch_or_tag(ref) if history else None
+    git.run_remote(
+        *("clone", "--quiet", "--no-checkout", "--no-recurse-submodules"),
+        *history,
+        *(["--branch", only] if only else []),
+        *("--", settings.url, "."),
+    )
+    if ref is None:
         if not git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", must=False):
             raise CloneError(f"{settings.url} is empty: it has no commit to check out")
         git.run("checkout", "--quiet")
     else:
-        _check_out(git, settings.url, settings.ref)
-    return git.run("rev-parse", "HEAD")
+        _check_out(git, settings.url, ref, history)
+    # without a filter for it, Git leaves the pointers
+    lfs_files = git.run("ls-files", "-z", ":(attr:filter=lfs)", must=False).split("\0")
+    return Cloned(git.run("rev-parse", "HEAD"), tuple(name for name in lfs_files if name))
 
 
-def _check_out(git: Git, url: str, ref: str) -> None:
-    """Check out a full commit id, a branch (as one), or a tag; short forms as git's own order has
-    them."""
+def _branch_or_tag(ref: str | None) -> str | None:
+    """Return the name for `git clone --branch`; None for no ref, a commit, and a ref that is
+    neither a branch nor a tag."""
+    if ref is None or COMMIT.fullmatch(ref):
+        return None
+    name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    return None if name.startswith("refs/") else name
+
+
+def _check_out(git: Git, url: str, ref: str, history: list[str]) -> None:
+    """Check out a full commit id, a branch (as one), a tag, or any other full ref, such as
+    refs/pull/7/head; short forms as git's own order has them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
             # some servers give what no branch holds
-            git.run("fetch", "--quiet", "origin", ref, must=False)
+            with contextlib.suppress(CloneError):
+                git.run_remote("fetch", "--quiet", *history, "origin", ref)
         if git.run("cat-file", "-t", ref, must=False) != "commit":
             raise CloneError(f"{url} has no commit {ref}")
         git.run("checkout", "--quiet", "--detach", ref)
         return
-    if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
-        raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
+    if _branch_or_tag(ref) is None:
+        git.run_remote("fetch", "--quiet", *history, "origin", f"+{ref}:{ref}")
+        git.run("checkout", "--quiet", "--detach", ref)
+        return
     branch = ref.removeprefix("refs/heads/")
     tag = ref.removeprefix("refs/tags/")
     if not ref.startswith("refs/tags/") and _exists(git, f"refs/remotes/origin/{branch}"):
@@ -239,31 +328,34 @@ def _read(path: Path) -> str | None:
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Clone and report; return 0, or 1 with a failure of class `workspace`."""
+    """Clone and report; return 0, or 1 with the failure."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not be heard
-    began = time.monotonic()
+    log = CloneLog()
     report: dict[str, object] = {}
     try:
         settings = from_env(environ)
-        report[ReportKey.COMMIT] = clone(settings)
-        fields = {"commit": report[ReportKey.COMMIT], "url": settings.url, "ref": settings.ref}
-        text = "workspace.cloned"
+        cloned = clone(settings, log)
+        report[ReportKey.COMMIT] = cloned.commit
+        report[ReportKey.WARNINGS] = cloned.warnings or None
+        log.write(
+            "workspace.cloned",
+            commit=cloned.commit,
+            url=settings.url,
+            ref=settings.ref,
+            depth=settings.depth,
+            reason="; ".join(cloned.warnings) or None,
+        )
+        log.hand_over(settings.workspace)
         code = 0
     except (CloneError, OSError) as error:
+        failure = error if isinstance(error, CloneError) else CloneError(str(error))
         report[ReportKey.FAILURE] = {
-            ReportKey.CLASS: "workspace",
+            ReportKey.CLASS: failure.class_,
             ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
+            ReportKey.RETRYABLE: failure.retryable,
         }
-        fields = {"reason": str(error)}
-        text = "workspace.failed"
+        log.write("workspace.failed", level="error", reason=str(error))
         code = 1
-    duration_ms = int((time.monotonic() - began) * 1000)
-    level = "error" if code else "info"
-    sys.stdout.buffer.write(
-        loglines.line(
-            "clone", level=level, text=text, phase="clone", duration_ms=duration_ms, **fields
-        )
-    )
     path = environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
     termination.write(
         path,
@@ -272,6 +364,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             [(ReportKey.FAILURE, ReportKey.MESSAGE)],
         ),
     )
+    if code:
+        log.upload(environ)
     return code
 
 

@@ -111,6 +111,13 @@ class RunView(BaseModel):
     attempt: int | None = None
     turns: int | None = None
     thread_id: str | None = None
+    commit_id: Annotated[
+        str | None, Field(description="The commit that was checked out, for a Git workspace.")
+    ] = None
+    warnings: Annotated[
+        list[str],
+        Field(description="What people should know of the run although it did not fail for it."),
+    ] = []
     retry_of: str | None = None
     retry_of_name: str | None = None
     requested_by: str | None = None

@@ -135,10 +135,12 @@ def describe(
         ("Cost", cost(run)),
         ("Budget", budget(run, more.get("limits", {}))),
         ("Thread", run.get("thread_id") or ""),
+        ("Commit", run.get("commit_id") or ""),
         ("Run id", run["run_id"]),
         ("Console", url or ""),
         ("Failure", _failure(run)),
         ("Message", "" if run.get("failure") else run.get("error") or ""),
+        *(("Warning", text) for text in run.get("warnings") or []),
     ]
     rows = [(label, printable(text)) for label, text in rows if text]
     label_width = max(len(label) for label, _ in rows) + 2
@@ -149,6 +151,8 @@ def describe(
                 return terminal.paint(text, colour(run))
             case "Failure":
                 return terminal.paint(text, "red")
+            case "Warning":
+                return terminal.paint(text, "yellow")
             case "Console":
                 return terminal.link(text, text)
         return text

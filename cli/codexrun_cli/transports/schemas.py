@@ -72,6 +72,8 @@ class Run(TypedDict):
     attempt: NotRequired[int | None]
     turns: NotRequired[int | None]
     thread_id: NotRequired[str | None]
+    commit_id: NotRequired[str | None]
+    warnings: NotRequired[list[str]]
     retry_of: NotRequired[str | None]
     retry_of_name: NotRequired[str | None]
     requested_by: NotRequired[str | None]

@@ -107,6 +107,8 @@ runs = sa.Table(
     _column("usage_complete", sa.Boolean, null=False),
     _column("turns", sa.Integer),
     _column("thread_id", SafeText),
+    _column("commit_id", SafeText),
+    sa.Column("warnings", sa.JSON, nullable=False, server_default="[]"),
     _column("log_path", SafeText),
     _column("log_bytes", BIG_INTEGER, null=False),
     _column("log_complete", sa.Boolean),

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from codexrun_core.codex import tools
 from codexrun_core.resources.fields import (
+    DAY,
     NAME_IS_A_LABEL,
     AnyJson,
     Conditions,
@@ -25,6 +26,17 @@ SecretName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 ]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+Size = Annotated[str, Field(max_length=16, pattern=r"^[1-9][0-9]{0,6}[MG]i$")]
+
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+MIB = 1024**2
+_UNITS = {"Mi": MIB, "Gi": 1024 * MIB}
+
+
+def size_bytes(size: str) -> int:
+    """Return the bytes of a Size, such as 8Gi."""
+    return int(size[:-2]) * _UNITS[size[-2:]]
 
 
 class PromptRef(Part):
@@ -84,21 +96,54 @@ class GitAccess(Part):
             )
         ),
     ] = None
+    depth: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description=(
+                "Commits of history to clone, of the run's ref alone; the whole history of all"
+                " branches if absent. The agent cannot fetch more later."
+            ),
+        ),
+    ] = None
+    memory: Annotated[
+        Size | None,
+        Field(
+            description=(
+                "Memory that the clone may use, such as 4Gi for a large history; what the"
+                " installation says if absent, 1Gi as a rule."
+            )
+        ),
+    ] = None
+    timeout_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=DAY,
+            description=(
+                "Seconds that the clone may take, added to limits.startSeconds. If absent, the"
+                " clone is a part of startSeconds."
+            ),
+        ),
+    ] = None
 
 
 class SecretKeyRef(Part):
     """One key of a Secret in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The Secret's name.")]
-    key: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=253,
-            pattern=r"^[-._a-zA-Z0-9]+$",
-            description="A key of its data.",
-        ),
-    ]
+    key: Annotated[DataKey, Field(description="A key of its data.")]
+    optional: Annotated[
+        bool, Field(description="Whether runs may start without it; the variable is then not set.")
+    ] = False
+
+
+class ConfigMapKeyRef(Part):
+    """One key of a ConfigMap in the same namespace."""
+
+    name: Annotated[SecretName, Field(description="The ConfigMap's name.")]
+    key: Annotated[DataKey, Field(description="A key of its data.")]
     optional: Annotated[
         bool, Field(description="Whether runs may start without it; the variable is then not set.")
     ] = False
@@ -107,15 +152,42 @@ class SecretKeyRef(Part):
 class EnvSource(Part):
     """Where the value comes from."""
 
-    secret_key_ref: SecretKeyRef
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+                    "spec.env valueFrom needs either secretKeyRef or configMapKeyRef; give one of"
+                    " them",
+                )
+            ]
+        }
+    )
+
+    secret_key_ref: Annotated[
+        SecretKeyRef | None, Field(description="A Secret; the value is masked in all output.")
+    ] = None
+    config_map_key_ref: Annotated[
+        ConfigMapKeyRef | None, Field(description="A ConfigMap; the value is not masked.")
+    ] = None
 
 
 EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EnvVar(Part):
-    """An environment variable of the agent. Only from Secrets: what is not secret belongs into the
-    prompt or the image."""
+    """An environment variable of the agent. What comes from a Secret is masked in all output."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.value) != has(self.valueFrom)",
+                    "spec.env: each needs either value or valueFrom; give one of them",
+                )
+            ]
+        }
+    )
 
     name: Annotated[
         str,
@@ -135,7 +207,16 @@ class EnvVar(Part):
             },
         ),
     ]
-    value_from: EnvSource
+    value: Annotated[
+        str | None,
+        Field(max_length=4096, description="The value itself, which is no secret; not masked."),
+    ] = None
+    value_from: EnvSource | None = None
+
+    @property
+    def secret(self) -> bool:
+        """Return whether the value comes from a Secret."""
+        return self.value_from is not None and self.value_from.secret_key_ref is not None
 
 
 class Amounts(Part):
@@ -157,6 +238,26 @@ class Resources(Part):
 
     requests: Amounts | None = None
     limits: Amounts | None = None
+
+
+class Sizes(Part):
+    """Of the directories that the agent may write; the sum is the default of
+    resources.limits.ephemeral-storage."""
+
+    workspace: Annotated[Size, Field(description="Of /workspace, the clone included.")] = "8Gi"
+    home: Annotated[
+        Size, Field(description="Of the agent's HOME, where the caches of its tools are.")
+    ] = "2Gi"
+    tmp: Annotated[Size, Field(description="Of /tmp.")] = "2Gi"
+    shared_memory: Annotated[
+        Size | None,
+        Field(
+            description=(
+                "Of /dev/shm, for browsers and databases; counts towards the memory limit. What"
+                " the node's runtime gives if absent: 64 MiB as a rule."
+            )
+        ),
+    ] = None
 
 
 class Toleration(Part):
@@ -273,8 +374,35 @@ class McpServer(Part):
     bearer_token_env: Annotated[
         EnvName | None, Field(description="Name in spec.env whose value is sent as bearer token.")
     ] = None
+    start_timeout_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=3600,
+            description="Seconds that the server may take to start; Codex's 30 if absent.",
+        ),
+    ] = None
+    call_timeout_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=7 * DAY,
+            description=(
+                "Seconds that a call of a tool may take; if absent as long as the run"
+                " (limits.timeoutSeconds)."
+            ),
+        ),
+    ] = None
 
 
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
 ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
@@ -442,7 +570,8 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-map-keys": ["name"],
             },
             description=(
-                "Secrets the agent may use; their values are masked in everything that is printed."
+                "Variables of the agent's environment. Values from Secrets are masked in everything"
+                " that is stored; those of fewer than 6 characters are not, and the run says so."
             ),
         ),
     ] = None
@@ -458,6 +587,35 @@ class JobTypeSpec(Part):
         ),
     ] = None
     resources: Resources | None = None
+    sizes: Sizes = Sizes()
+    max_agents_md_bytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_048_576,
+            description=(
+                "Bytes of AGENTS.md files that Codex reads, 0 for none; what is beyond is cut, and"
+                " the run says so."
+            ),
+        ),
+    ] = 32_768
+    propagate_labels: Annotated[
+        list[LabelKey] | None,
+        Field(
+            max_length=16,
+            description="Keys of a run's labels that its Job and pod get too, such as team.",
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    cel(
+                        "self.all(key, !key.startsWith('codexrun.dev/') &&"
+                        " !key.startsWith('app.kubernetes.io/'))",
+                        "spec.propagateLabels may not name the prefixes codexrun.dev/ and"
+                        " app.kubernetes.io/, which codexrun sets; choose another prefix",
+                    )
+                ]
+            },
+        ),
+    ] = None
     runtime_class_name: Annotated[
         str | None,
         Field(

@@ -69,7 +69,10 @@ class GitWorkspace(Part):
             min_length=1,
             max_length=255,
             pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$",
-            description="Branch, tag or full commit; the repository's default branch if absent.",
+            description=(
+                "Branch, tag, full commit, or full ref such as refs/pull/7/head; the repository's"
+                " default branch if absent."
+            ),
         ),
     ] = None
 
@@ -347,6 +350,14 @@ class RunStatus(Part):
     thread_id: Annotated[
         str | None, Field(max_length=128, description="The Codex thread of this run.")
     ] = None
+    commit_id: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            pattern=r"^[0-9a-f]{40,64}$",
+            description="The commit that was checked out, for a Git workspace.",
+        ),
+    ] = None
     started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
     duration: Annotated[
@@ -357,6 +368,13 @@ class RunStatus(Part):
     ] = None
     commands: Annotated[
         int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")
+    ] = None
+    warnings: Annotated[
+        list[Annotated[str, Field(max_length=512)]] | None,
+        Field(
+            max_length=16,
+            description="What people should know of the run although it did not fail for it.",
+        ),
     ] = None
     usage: Usage | None = None
     failure: Failure | None = None

@@ -69,6 +69,8 @@ class RunRecord:
     origin: str = "kubectl"
     turns: int | None = None
     thread_id: str | None = None
+    commit_id: str | None = None  # that was checked out
+    warnings: list[str] = field(default_factory=list)
     priority: int = 0
     # all of it: a retry needs it when the object is gone
     spec: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +145,8 @@ def record_of(run: CodexRun) -> RunRecord:
         origin=origin if origin in ORIGINS else "kubectl",
         turns=None if status.turns is None else min(status.turns, MAX_INTEGER),
         thread_id=status.thread_id,
+        commit_id=status.commit_id,
+        warnings=list(status.warnings or ()),
         priority=spec.priority,
         spec=spec_json,
         labels=dict(meta.labels),

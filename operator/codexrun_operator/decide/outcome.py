@@ -7,6 +7,7 @@ Success needs the gate's word that the model completed at least one response (do
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
 from codexrun_operator.decide.observed import Container, Json, Pod
 
 MAX_MESSAGE_CHARS = 1024
+MAX_WARNING_CHARS = 512
+MAX_WARNINGS = 16
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_INT32 = 2**31 - 1  # of the registry's column
 # above, JSON numbers are not exact; the apiserver would refuse the whole status
 MAX_COUNT = 2**53
@@ -33,6 +37,7 @@ class Outcome:
     thread_id: str | None
     turns: int | None
     commands: int | None
+    warnings: list[str] | None
     ended_by_itself: bool  # no signal, whoever sent it, cut the run short
 
 
@@ -48,9 +53,28 @@ def outcome(pod: Pod) -> Outcome:
         thread_id=thread[:128] if isinstance(thread, str) and thread else None,
         turns=_count(report.get(ReportKey.TURNS)),
         commands=_count(report.get(ReportKey.COMMANDS)),
+        warnings=_warnings(pod.clone.report, report) or None,
         # Proven, it had ended before any signal could matter.
         ended_by_itself=failure is None or _by_itself(pod),
     )
+
+
+def commit_of(pod: Pod) -> str | None:
+    """Return the commit that the clone step has checked out, from when it has ended on."""
+    commit = pod.clone.report.get(ReportKey.COMMIT)
+    return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
+
+
+def _warnings(*reports: Json) -> list[str]:
+    """Return what clone step and runner warn of; the runner's are the agent's word."""
+    warnings = []
+    for report in reports:
+        texts = report.get(ReportKey.WARNINGS)
+        if isinstance(texts, list):
+            warnings += [
+                text[:MAX_WARNING_CHARS] for text in texts if isinstance(text, str) and text
+            ]
+    return warnings[:MAX_WARNINGS]
 
 
 def usage_of(pod: Pod) -> Usage | None:
@@ -188,7 +212,8 @@ def evicted(pod: Pod) -> Failure | None:
         about_disk = any(word in pod.message for word in ("emptyDir", "EmptyDir", "ephemeral"))
         return failed(
             FailureClass.STORAGE if about_disk else FailureClass.EVICTED,
-            f"Evicted by the kubelet: {pod.message}",
+            f"Evicted by the kubelet: {pod.message}"
+            + ("; raise the job type's sizes, or write less" if about_disk else ""),
         )
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(
@@ -216,14 +241,27 @@ def out_of_memory(pod: Pod) -> Failure | None:
 
 
 def clone_failed(pod: Pod) -> Failure | None:
-    if pod.clone.ended and pod.clone.exit_code:
-        reported = _part(pod.clone.report, ReportKey.FAILURE)
-        return failed(
-            FailureClass.WORKSPACE,
-            reported.get(ReportKey.MESSAGE) or _last_words(pod.clone),
-            pod.clone.exit_code,
-        )
-    return None
+    clone = pod.clone
+    if not (clone.ended and clone.exit_code):
+        return None
+    if clone.reason == "OOMKilled":
+        return failed(FailureClass.OOM, CLONE_MEMORY, clone.exit_code)
+    reported = _part(clone.report, ReportKey.FAILURE)
+    class_ = _class(reported)
+    failure = failed(
+        FailureClass(class_) if class_ in CLONE_CLASSES else FailureClass.WORKSPACE,
+        reported.get(ReportKey.MESSAGE) or _last_words(clone),
+        clone.exit_code,
+    )
+    if reported.get(ReportKey.RETRYABLE) is True:
+        return failure.model_copy(update={"retryable": True})
+    return failure
+
+
+CLONE_CLASSES = ("workspace", "oom", "storage")
+CLONE_MEMORY = (
+    "The clone used more memory than its limit; raise git.memory of the job type, or set git.depth"
+)
 
 
 def never_started(pod: Pod) -> Failure | None:

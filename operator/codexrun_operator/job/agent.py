@@ -16,6 +16,7 @@ from codexrun_core.pod_contract import (
     WORKSPACE,
 )
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.codexjobtype import EnvVar, size_bytes
 from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.container_parts import (
@@ -26,23 +27,26 @@ from codexrun_operator.job.container_parts import (
     locked_down,
     mount,
     output_schema,
+    quantity,
+    shared_memory,
 )
 from codexrun_operator.settings import PodSettings
 
-WORKSPACE_BYTES = 8 * GIB
-HOME_BYTES = 2 * GIB
-TMP_BYTES = 2 * GIB
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
-    "limits": {"memory": "2Gi", "ephemeral-storage": "14Gi"},
+    "limits": {"memory": "2Gi"},
 }
+# beside the directories: the container's log, and what lies in its image's writable layer
+OTHER_BYTES = 2 * GIB
 
 
 def container(
     run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
 ) -> dict[str, Any]:
     spec = job_type.spec
-    secrets = spec.env or []
+    variables = spec.env or []
+    resources = _resources(job_type)
+    sizes = spec.sizes
     config = {
         "runId": run.metadata.uid,
         "name": run.metadata.name,
@@ -55,15 +59,17 @@ def container(
         "timeoutSeconds": accepted.limits.timeout_seconds,
         "stallSeconds": accepted.limits.stall_seconds,
         "gatePort": GATE_PORT,
-        "workspaceBytes": WORKSPACE_BYTES,
-        "homeBytes": HOME_BYTES,
-        "tmpBytes": TMP_BYTES,
-        "maskEnv": [variable.name for variable in secrets],
+        "workspaceBytes": size_bytes(sizes.workspace),
+        "homeBytes": size_bytes(sizes.home),
+        "tmpBytes": size_bytes(sizes.tmp),
+        "diskBytes": quantity(resources["limits"]["ephemeral-storage"]),
+        "maskEnv": [variable.name for variable in variables if variable.secret],
         "git": run.spec.workspace is not None,
         "resume": bool(run.spec.retry_of and run.spec.retry_of.resume),
         "allowedTools": spec.usable_tools,
         "mcpServers": [server.dump() for server in spec.mcp_servers or []],
         "sandbox": spec.sandbox,
+        "maxAgentsMdBytes": spec.max_agents_md_bytes,
     }
     inputs = json.dumps(accepted.inputs, ensure_ascii=False).encode()
     return {
@@ -77,9 +83,9 @@ def container(
             {"name": INPUTS_ENV, "value": base64.b64encode(inputs).decode()},
             *output_schema(job_type),
             {"name": "HOME", "value": AGENT_HOME},
-            *(variable.dump() for variable in secrets),
+            *(_variable(variable) for variable in variables),
         ],
-        "resources": _resources(job_type),
+        "resources": resources,
         "securityContext": locked_down(AGENT_UID),
         "volumeMounts": [
             mount("prompt", PROMPT_FOLDER, read_only=True),
@@ -87,6 +93,7 @@ def container(
             mount("workspace", WORKSPACE),
             mount("home", AGENT_HOME),
             mount("tmp", "/tmp"),
+            *([mount("shared-memory", "/dev/shm")] if sizes.shared_memory else []),
         ],
     }
 
@@ -100,8 +107,9 @@ def annotations(job_type: CodexJobType) -> dict[str, str]:
     }
 
 
-def volumes(accepted: Accepted) -> list[dict[str, Any]]:
+def volumes(job_type: CodexJobType, accepted: Accepted) -> list[dict[str, Any]]:
     prompt = accepted.prompt
+    sizes = job_type.spec.sizes
     policy = {
         "path": "requirements.toml",
         "fieldRef": {"fieldPath": f"metadata.annotations['{CODEX_REQUIREMENTS}']"},
@@ -109,10 +117,18 @@ def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     return [
         {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},
         {"name": "codex-policy", "downwardAPI": {"items": [policy]}},
-        empty_dir("workspace", WORKSPACE_BYTES),
-        empty_dir("home", HOME_BYTES),
-        empty_dir("tmp", TMP_BYTES),
+        empty_dir("workspace", size_bytes(sizes.workspace)),
+        empty_dir("home", size_bytes(sizes.home)),
+        empty_dir("tmp", size_bytes(sizes.tmp)),
+        *([shared_memory(size_bytes(sizes.shared_memory))] if sizes.shared_memory else []),
     ]
+
+
+def _variable(variable: EnvVar) -> dict[str, Any]:
+    """Return the variable as a container has it; the kubelet would expand `$(X)` and `$$`."""
+    if variable.value is None:
+        return variable.dump()
+    return {"name": variable.name, "value": variable.value.replace("$", "$$")}
 
 
 def _resources(job_type: CodexJobType) -> dict[str, Any]:
@@ -121,6 +137,12 @@ def _resources(job_type: CodexJobType) -> dict[str, Any]:
     resources = job_type.spec.resources.dump() if job_type.spec.resources else {}
     requests = resources.get("requests", {})
     limits = resources.get("limits", {})
+    sizes = job_type.spec.sizes
+    directories = sum(size_bytes(size) for size in (sizes.workspace, sizes.home, sizes.tmp))
+    default_limits = {
+        **DEFAULT_RESOURCES["limits"],
+        "ephemeral-storage": str(directories + OTHER_BYTES),
+    }
     return {
         # A limit alone is its own request; the apiserver fills that in.
         "requests": {
@@ -132,7 +154,7 @@ def _resources(job_type: CodexJobType) -> dict[str, Any]:
             **requests,
         },
         "limits": {
-            **{key: requests.get(key, value) for key, value in DEFAULT_RESOURCES["limits"].items()},
+            **{key: requests.get(key, value) for key, value in default_limits.items()},
             **limits,
         },
     }

@@ -3,15 +3,32 @@ Pure."""
 
 from typing import Any
 
-from codexrun_core.pod_contract import CLONE_ENV, GIT_CREDENTIALS_FOLDER, WORKSPACE
+from codexrun_core.pod_contract import (
+    CLONE_ENV,
+    GIT_CREDENTIALS_FOLDER,
+    INGEST_TOKEN_FOLDER,
+    WORKSPACE,
+)
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.job.container_parts import AGENT_UID, empty_dir, env_json, locked_down, mount
+from codexrun_core.resources.codexjobtype import GitAccess, size_bytes
+from codexrun_operator.job.container_parts import (
+    AGENT_UID,
+    GIB,
+    empty_dir,
+    env_json,
+    locked_down,
+    mount,
+    quantity,
+)
 from codexrun_operator.settings import PodSettings
 
-RESOURCES = {
-    "requests": {"cpu": "50m", "memory": "64Mi"},
-    "limits": {"memory": "1Gi", "ephemeral-storage": "9Gi"},
-}
+
+def start_seconds(run: CodexRun, job_type: CodexJobType) -> int:
+    """Return the seconds that the clone has of its own, beside limits.startSeconds."""
+    git = job_type.spec.git
+    if run.spec.workspace is None or git is None:
+        return 0
+    return git.timeout_seconds or 0
 
 
 def containers(
@@ -21,9 +38,21 @@ def containers(
     if run.spec.workspace is None or job_type.spec.git is None:
         return []
     git = run.spec.workspace.git
+    access = job_type.spec.git
+    config = {
+        "url": git.url,
+        "ref": git.ref,
+        "allowedURLs": access.allowed_urls,
+        "depth": access.depth,
+        "timeoutSeconds": access.timeout_seconds,
+        "ingestURL": settings.ingest_url or None,
+    }
     mounts = [mount("workspace", WORKSPACE), mount("clone-home", "/tmp")]
-    if job_type.spec.git.credentials_secret_ref:
+    if access.credentials_secret_ref:
         mounts.append(mount("git-credentials", GIT_CREDENTIALS_FOLDER, read_only=True))
+    if settings.ingest_url:
+        # for its log where it fails: neither gate nor runner begin then
+        mounts.append(mount("ingest-token", INGEST_TOKEN_FOLDER, read_only=True))
     return [
         {
             "name": "clone",
@@ -34,16 +63,12 @@ def containers(
                 {
                     "name": CLONE_ENV,
                     "value": env_json(
-                        {
-                            "url": git.url,
-                            "ref": git.ref,
-                            "allowedURLs": job_type.spec.git.allowed_urls,
-                        }
+                        {key: value for key, value in config.items() if value is not None}
                     ),
                 },
                 {"name": "HOME", "value": "/tmp"},
             ],
-            "resources": RESOURCES,
+            "resources": _resources(access, job_type, settings),
             # The agent's uid, or Git would call the repository's ownership dubious.
             "securityContext": locked_down(AGENT_UID),
             "volumeMounts": mounts,
@@ -63,3 +88,20 @@ def volumes(run: CodexRun, job_type: CodexJobType) -> list[dict[str, Any]]:
             }
         )
     return result
+
+
+def _resources(
+    git: GitAccess, job_type: CodexJobType, settings: PodSettings
+) -> dict[str, dict[str, Any]]:
+    """Return the installation's resources, with what the job type says: its memory, and room for
+    its workspace."""
+    resources = settings.clone_resources
+    workspace = size_bytes(job_type.spec.sizes.workspace)
+    limits = {"ephemeral-storage": str(workspace + GIB), **resources.get("limits", {})}
+    requests = dict(resources.get("requests", {}))
+    if git.memory is not None:
+        limits["memory"] = git.memory
+        asked = quantity(requests.get("memory", 0))
+        if asked is not None and asked > size_bytes(git.memory):
+            requests["memory"] = git.memory
+    return {"requests": requests, "limits": limits}

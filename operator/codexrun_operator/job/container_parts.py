@@ -2,12 +2,24 @@
 
 import base64
 import json
+import re
+from decimal import Decimal
 from typing import Any
 
 from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
 from codexrun_core.resources import CodexJobType
 
 GIB = 1024**3
+UNITS = {
+    "m": Decimal("0.001"),
+    "": Decimal(1),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{
+        f"{unit}i": Decimal(1024) ** power
+        for power, unit in enumerate(("K", "M", "G", "T", "P", "E"), 1)
+    },
+}
+QUANTITY = re.compile(r"([0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|)")
 AGENT_UID = 10001
 GATE_UID = 10002
 
@@ -38,6 +50,18 @@ def locked_down(uid: int) -> dict[str, Any]:
     }
 
 
+def quantity(value: int | str) -> int | None:
+    """Return a quantity of Kubernetes in whole units, rounded down; None if it is none.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    match = QUANTITY.fullmatch(str(value))
+    if match is None:
+        return None
+    number, suffix = match.groups()
+    return int(Decimal(number) * UNITS[suffix])
+
+
 def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
@@ -45,3 +69,8 @@ def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
 def empty_dir(name: str, size: int) -> dict[str, Any]:
     """Return a volume of at most `size` bytes."""
     return {"name": name, "emptyDir": {"sizeLimit": str(size)}}
+
+
+def shared_memory(size: int) -> dict[str, Any]:
+    """Return the volume for /dev/shm, in the container's memory."""
+    return {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}}

@@ -31,10 +31,6 @@ from codexrun_operator.settings import PodSettings
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
 INGEST_TOKEN_SECONDS = 3600
-RESOURCES = {
-    "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-    "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
-}
 
 
 def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
@@ -105,7 +101,7 @@ def container(
         "lifecycle": {
             "preStop": {"exec": {"command": ["touch", f"{GATE_STATE_FOLDER}/{GATE_STOPPING_FILE}"]}}
         },
-        "resources": RESOURCES,
+        "resources": settings.gate_resources,
         "securityContext": locked_down(GATE_UID),
         "volumeMounts": mounts,
     }

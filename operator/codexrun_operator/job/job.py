@@ -24,8 +24,23 @@ BACKSTOP_SECONDS = 60
 LOST_NODE_SECONDS = 60
 
 
-def labels(run: CodexRun, attempt: int) -> dict[str, str]:
+# Of cluster-autoscaler and of Karpenter: an agent's work is lost with its pod, so that a node which
+# is merely too large waits for its end. A job type's podTemplate.annotations may say otherwise.
+KEEP_ON_NODE = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+
+
+def labels(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, str]:
+    """Return the labels of Job and pod: codexrun's own, and those of the run that its job type
+    propagates."""
     return {
+        **{
+            key: run.metadata.labels[key]
+            for key in job_type.spec.propagate_labels or []
+            if key in run.metadata.labels
+        },
         MANAGED_BY_LABEL: MANAGER,
         "app.kubernetes.io/name": "codexrun-run",
         RUN_NAME_LABEL: run.metadata.name,
@@ -40,7 +55,7 @@ def build_job(
 ) -> dict[str, Any]:
     """Build the batch/v1 Job of one attempt."""
     limits = accepted.limits
-    start = limits.start_seconds or 0
+    start = (limits.start_seconds or 0) + clone.start_seconds(run, job_type)
     timeout = limits.timeout_seconds or 0
     pod_deadline = start + timeout + GRACE_SECONDS
     return {
@@ -49,7 +64,7 @@ def build_job(
         "metadata": {
             "name": job_name(run.metadata.name, run.metadata.uid, attempt),
             "namespace": run.metadata.namespace,
-            "labels": labels(run, attempt),
+            "labels": labels(run, job_type, attempt),
             "annotations": {
                 ADMITTED_WITH: json.dumps(
                     {
@@ -100,7 +115,7 @@ def build_job(
                     ],
                     "containers": [agent.container(run, job_type, accepted, attempt, settings)],
                     "volumes": [
-                        *agent.volumes(accepted),
+                        *agent.volumes(job_type, accepted),
                         *gate.volumes(job_type, settings),
                         *clone.volumes(run, job_type),
                     ],
@@ -113,8 +128,9 @@ def build_job(
 def _pod_metadata(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[str, Any]:
     template = job_type.spec.pod_template
     return {
-        "labels": {**((template and template.labels) or {}), **labels(run, attempt)},
+        "labels": {**((template and template.labels) or {}), **labels(run, job_type, attempt)},
         "annotations": {
+            **KEEP_ON_NODE,
             **((template and template.annotations) or {}),
             **agent.annotations(job_type),
         },

@@ -47,6 +47,8 @@ _RUN_FIELDS = (
     "cost_cents",
     "attempt",
     "thread_id",
+    "commit_id",
+    "warnings",
     "retry_of",
     "retry_of_name",
     "requested_by",

@@ -12,7 +12,7 @@ from typing import Any
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
-from codexrun_operator.decide.outcome import failed, outcome, without_price
+from codexrun_operator.decide.outcome import commit_of, failed, outcome, without_price
 from codexrun_operator.decide.plan.decision import (
     READ_LIVE,
     Action,
@@ -47,7 +47,11 @@ def started_fields(snapshot: Snapshot) -> dict[str, Any]:
         }
     return {
         key: value
-        for key, value in {**fields, "pod_name": pod.name if pod else None}.items()
+        for key, value in {
+            **fields,
+            "pod_name": pod.name if pod else None,
+            "commit_id": commit_of(pod) if pod else None,
+        }.items()
         if value is not None
     }
 
@@ -67,6 +71,7 @@ def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
             "thread_id": result.thread_id,
             "turns": result.turns,
             "commands": result.commands,
+            "warnings": result.warnings,
         }
         fields |= {key: value for key, value in reported.items() if value is not None}
         started = started or (pod.agent.started_at if pod.agent.report else None)
