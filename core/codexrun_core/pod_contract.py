@@ -89,6 +89,7 @@ class ReportKey:
     TURN_FAILED = "turnFailed"
     FINAL_MESSAGE = "finalMessage"
     FINAL_MESSAGE_BYTES = "finalMessageBytes"  # of the whole one
+    MASKED = "masked"  # names of variables whose values were masked in it
     STOPPED = "stopped"  # why the runner ended Codex
     FAILURE = "failure"
 

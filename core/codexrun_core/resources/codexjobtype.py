@@ -39,6 +39,12 @@ def size_bytes(size: str) -> int:
     return int(size[:-2]) * _UNITS[size[-2:]]
 
 
+def size_text(count: int) -> str:
+    """Return whole MiB as a Size."""
+    unit = "Gi" if count % _UNITS["Gi"] == 0 else "Mi"
+    return f"{count // _UNITS[unit]}{unit}"
+
+
 class PromptRef(Part):
     """A version of a prompt, stored in the cluster as an immutable ConfigMap."""
 

@@ -403,9 +403,13 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     if problem is None:
         return None
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"
+    masked = pod.agent.report.get(ReportKey.MASKED)
+    names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""
+    cause = f"; the value of {names}, from a Secret of its env, was masked in it" if names else ""
     return failed(
         FailureClass.AGENT_ERROR,
-        f"{where}: {problem}; the final message must be JSON that fits the job type's outputSchema",
+        f"{where}: {problem}; the final message must be JSON that fits the job type's"
+        f" outputSchema{cause}",
         _codex_exit(pod),
     )
 

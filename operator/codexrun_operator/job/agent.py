@@ -16,7 +16,7 @@ from codexrun_core.pod_contract import (
     WORKSPACE,
 )
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.resources.codexjobtype import EnvVar, size_bytes
+from codexrun_core.resources.codexjobtype import EnvVar, size_bytes, size_text
 from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.container_parts import (
@@ -141,7 +141,7 @@ def _resources(job_type: CodexJobType) -> dict[str, Any]:
     directories = sum(size_bytes(size) for size in (sizes.workspace, sizes.home, sizes.tmp))
     default_limits = {
         **DEFAULT_RESOURCES["limits"],
-        "ephemeral-storage": str(directories + OTHER_BYTES),
+        "ephemeral-storage": size_text(directories + OTHER_BYTES),
     }
     return {
         # A limit alone is its own request; the apiserver fills that in.

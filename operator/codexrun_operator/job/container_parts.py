@@ -13,7 +13,9 @@ GIB = 1024**3
 UNITS = {
     "m": Decimal("0.001"),
     "": Decimal(1),
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{
+        unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)
+    },
     **{
         f"{unit}i": Decimal(1024) ** power
         for power, unit in enumerate(("K", "M", "G", "T", "P", "E"), 1)

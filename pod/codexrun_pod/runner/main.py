@@ -21,7 +21,7 @@ from codexrun_pod.runner.codex.progress import (
 )
 from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.runner.logs.masking import Mask
+from codexrun_pod.runner.logs.masking import MIN_VALUE_CHARS, Mask
 from codexrun_pod.runner.logs.upload_to_gate import LogUploader
 from codexrun_pod.runner.settings import CannotStartError, Settings, from_env, termination_log
 from codexrun_pod.runner.supervise import Supervisor
@@ -79,6 +79,13 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     settings = from_env(environ)
     log.set_run(settings, Mask.of(settings.mask_env, environ))
     log.upload_to(LogUploader(settings.gate_port, settings.tmp))
+    if log.mask.too_short:
+        report.warn(
+            f"{', '.join(log.mask.too_short)} of the job type's env: a value of fewer than"
+            f" {MIN_VALUE_CHARS} characters is not masked"
+        )
+    if settings.git:
+        log.write_clone(workspace.take_clone_log(settings.workspace))
     supervisor = Supervisor(settings, log, report)
     report.write("starting", supervisor.progress)
     processes.adopt_orphans()
@@ -165,9 +172,14 @@ def _end(
     proven = failure is None and ended.code == 0 and progress.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     status = "stopping" if stopped == "signal" else "failed"
-    report.write("done", progress, code=ended.code, stopped=stopped, failure=failure)
+
+    def write() -> None:
+        report.write("done", progress, code=ended.code, stopped=stopped, failure=failure)
+
+    write()
     if supervisor is not None and progress.thread_id:
         upload_artifacts(supervisor, ended.stop)
+        write()  # with what artifacts warn of
     log.write_own(
         "run.ended",
         level=None if proven else "warning",
@@ -191,7 +203,7 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
     checkout = None if stop and stop.reason == "storage" else supervisor.checkout
 
     def send() -> None:
-        artifacts.upload(settings, log, supervisor.progress, checkout)
+        artifacts.upload(settings, log, supervisor.progress, checkout, supervisor.report.warn)
         supervisor.inbox.put(None)
 
     work = threading.Thread(target=send, name="artifacts", daemon=True)

@@ -21,6 +21,8 @@ from codexrun_core.pod_contract import (
     WORKSPACE_ENV,
 )
 
+DEFAULT_AGENTS_MD_BYTES = 32_768  # of an operator that does not say
+
 
 class CannotStartError(Exception):
     """Codex was never started; `class_` is a failure class, the message says what to correct."""
@@ -42,6 +44,7 @@ class ConfigError(CannotStartError):
 @dataclass(frozen=True)
 class Settings:
     """One attempt. Sizes in bytes, 0 for no limit; times in seconds from the runner's start.
+    disk_bytes: what workspace, home and tmp may hold in sum.
 
     audited_tools: what the event stream is held against. The operator never gives it: it is
     allowed_tools.
@@ -61,6 +64,8 @@ class Settings:
     workspace_bytes: int
     home_bytes: int
     tmp_bytes: int
+    disk_bytes: int
+    max_agents_md_bytes: int
     mask_env: tuple[str, ...]
     git: bool
     resume: bool
@@ -111,6 +116,8 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             workspace_bytes=int(run.get("workspaceBytes") or 0),
             home_bytes=int(run.get("homeBytes") or 0),
             tmp_bytes=int(run.get("tmpBytes") or 0),
+            disk_bytes=int(run.get("diskBytes") or 0),
+            max_agents_md_bytes=int(run.get("maxAgentsMdBytes", DEFAULT_AGENTS_MD_BYTES)),
             mask_env=tuple(run.get("maskEnv") or ()),
             git=bool(run.get("git")),
             resume=bool(run.get("resume")),

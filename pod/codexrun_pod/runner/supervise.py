@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from typing import IO, Any
+from dataclasses import replace
+from typing import IO, Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.codex import events
 from codexrun_core.codex.events import Event
@@ -24,15 +25,20 @@ from codexrun_pod.runner.codex.progress import (
     Stop,
     describe_event,
     fold,
+    is_instructions_cut,
 )
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.runner.termination_report import TerminationReport
+from codexrun_pod.runner.watchdogs import DiskLimit
 from codexrun_pod.runner.workspace import Checkout
 
 TICK_SECONDS = 0.5
 INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
 READERS_SECONDS = 3.0
+
+MCP_START_SECONDS = 30  # Codex's own for a server that starts, if the job type gives none
+MCP_MARGIN_SECONDS = 15  # by which Codex's limit, whose message names the server, comes first
 
 SIGNAL = Stop("signal", "the pod is being stopped")
 
@@ -53,6 +59,7 @@ class Supervisor:
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
         self.last_event = time.monotonic()
         self.last_activity = "none"
+        self.starting = True  # Codex has not said anything yet
         self.stderr: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
@@ -125,10 +132,11 @@ class Supervisor:
         limits = self.settings
         watchdogs.watch_disks(
             (
-                (limits.workspace, limits.workspace_bytes),
-                (limits.home, limits.home_bytes),
-                (limits.tmp, limits.tmp_bytes),
+                DiskLimit(limits.workspace, limits.workspace_bytes, "sizes.workspace"),
+                DiskLimit(limits.home, limits.home_bytes, "sizes.home"),
+                DiskLimit(limits.tmp, limits.tmp_bytes, "sizes.tmp"),
             ),
+            limits.disk_bytes,
             self.inbox.put,
         )
         return threads
@@ -170,6 +178,9 @@ class Supervisor:
 
     def _reason_to_stop(self, time_limits: watchdogs.TimeLimits, now: float) -> Stop | None:
         port = self.settings.gate_port
+        cause = watchdogs.SLOW_MODEL
+        if self.starting and (servers := config.mcp_servers(self.settings)):
+            time_limits, cause = mcp_start(time_limits, [server for server, _ in servers])
         return (
             audit.find_refused_call(self.settings.codex_home)
             or time_limits.too_long(now)
@@ -179,6 +190,7 @@ class Supervisor:
                 len(self.progress.open_items),
                 lambda: watchdogs.gate_idle(port),
                 self.last_activity,
+                cause=cause,
             )
         )
 
@@ -200,6 +212,12 @@ class Supervisor:
                 message = self.inbox.get_nowait()
 
     def _event(self, event: Event) -> None:
+        self.starting = False
+        if is_instructions_cut(event):
+            self.report.warn(
+                f"AGENTS.md files are longer than {self.settings.max_agents_md_bytes} bytes"
+                " (maxAgentsMdBytes of the job type), and Codex has not read their end"
+            )
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:
             self.last_event = time.monotonic()
@@ -209,3 +227,18 @@ class Supervisor:
         self.progress = fold(self.progress, event)
         if event.type in (events.TURN_COMPLETED, events.TURN_FAILED):
             self.report.write("running", self.progress)
+
+
+def mcp_start(
+    time_limits: watchdogs.TimeLimits, servers: Sequence[Mapping[str, Any]]
+) -> tuple[watchdogs.TimeLimits, str]:
+    """Return the limits while Codex starts MCP servers, within which it is silent, and what a
+    longer silence may come from. Pure."""
+    longest = max(server.get("startTimeoutSeconds") or MCP_START_SECONDS for server in servers)
+    names = ", ".join(str(server["name"]) for server in servers)
+    stall = max(time_limits.stall, float(longest + MCP_MARGIN_SECONDS))
+    cause = (
+        f"Codex was starting the MCP servers {names}: one of them hangs, or needs more than its"
+        " startTimeoutSeconds"
+    )
+    return replace(time_limits, stall=stall), cause

@@ -12,6 +12,8 @@ from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 
 MAX_FINAL_MESSAGE_BYTES = 2048  # bytes of UTF-8; the whole one is in the log
+MAX_WARNINGS = 4
+MAX_WARNING_BYTES = 240
 MAY_SHORTEN = (("", ReportKey.FINAL_MESSAGE), (ReportKey.FAILURE, ReportKey.MESSAGE))
 
 
@@ -25,6 +27,13 @@ class TerminationReport:
         self.log = log
         self.started_at = loglines.timestamp()
         self.started = time.monotonic()
+        self._warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        """Add what people should know of the run, from the next message on; the same once."""
+        text = termination.cut(self.log.mask.text(text), MAX_WARNING_BYTES)
+        if text not in self._warnings and len(self._warnings) < MAX_WARNINGS:
+            self._warnings.append(text)
 
     def write(
         self,
@@ -38,7 +47,7 @@ class TerminationReport:
         """Write the message. `state`: starting, running or done; code: Codex's exit code; stopped:
         why the runner ended Codex."""
         mask = self.log.mask
-        final = mask.text(progress.final_message)
+        final = mask.document(progress.final_message)
         content: dict[str, Any] = {
             ReportKey.VERSION: 1,
             ReportKey.SOURCE: "runner",
@@ -53,6 +62,8 @@ class TerminationReport:
             ReportKey.TURN_FAILED: progress.turn_failed,
             ReportKey.FINAL_MESSAGE: termination.cut(final, MAX_FINAL_MESSAGE_BYTES),
             ReportKey.FINAL_MESSAGE_BYTES: len(final.encode("utf-8", "replace")),
+            ReportKey.MASKED: mask.names_in_document(progress.final_message) or None,
+            ReportKey.WARNINGS: self._warnings or None,
             ReportKey.STOPPED: stopped,
             ReportKey.FAILURE: Failure(failure.class_, mask.text(failure.message)).json
             if failure

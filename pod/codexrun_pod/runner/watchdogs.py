@@ -17,8 +17,12 @@ from codexrun_pod.runner.codex.progress import Stop
 # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are
 # lost
 FULL_SHARE = 0.95
+TOTAL_FIELD = "resources.limits.ephemeral-storage"
 CHECK_SECONDS = 1.0
 MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
+
+
+SLOW_MODEL = "The model's endpoint hangs, or the limit is too short for it"
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class TimeLimits:
         open_items: int,
         idle: Callable[[], float | None],
         activity: str,
+        *,
+        cause: str = SLOW_MODEL,
     ) -> Stop | None:
         """Return the reason to stop a run in which neither Codex nor the model was active for too
         long. A command that runs may be silent.
 
-        activity: Codex's last event, for the message.
+        activity: Codex's last event, for the message; cause: what may be behind it.
 
         idle: asks the gate for the seconds since its last byte; None if it did not answer. Only
         asked when it matters.
@@ -65,7 +71,7 @@ class TimeLimits:
             "stall",
             f"no event from Codex and no byte from the model for {self.stall:g} s"
             f" (limits.stallSeconds). Last activity: {activity}, {quiet:.0f} s ago;"
-            f" {gate_activity(gate)}. The model's endpoint hangs, or the limit is too short for it",
+            f" {gate_activity(gate)}. {cause}",
         )
 
 
@@ -129,28 +135,50 @@ def disk_use(root: Path) -> int:
     return total
 
 
-def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
+@dataclass(frozen=True)
+class DiskLimit:
+    """A directory, the bytes that it may hold (0 for no limit), and the job type's field that says
+    so."""
+
+    root: Path
+    limit: int
+    field: str
+
+
+def nearly_full(what: str, used: int, limit: int, field: str) -> Stop | None:
     """Return the reason to stop a run above FULL_SHARE of the limit (bytes; 0 for none)."""
     if not limit or used < limit * FULL_SHARE:
         return None
     return Stop(
         "storage",
-        f"{root} holds {used / 2**20:.0f} MiB of its limit of {limit / 2**20:.0f} MiB; "
-        "write less, or raise the job type's limit",
+        f"{what} holds {used / 2**20:.0f} MiB of its limit of {limit / 2**20:.0f} MiB"
+        f" ({field} of the job type); write less, or raise it",
     )
 
 
-def watch_disks(limits: Sequence[tuple[Path, int]], on_full: Callable[[Stop], None]) -> None:
-    """Check each directory about once a second, in a thread of its own, and call `on_full` once
+def full_disk(disks: Sequence[DiskLimit], total: int) -> Stop | None:
+    """Return the reason to stop a run of which a directory is nearly full, or all of them together
+    hold nearly `total` bytes (0 for no limit): what the kubelet evicts a pod for."""
+    sum_used = 0
+    for disk in disks:
+        used = disk_use(disk.root) if disk.limit or total else 0
+        sum_used += used
+        if stop := nearly_full(str(disk.root), used, disk.limit, disk.field):
+            return stop
+    names = ", ".join(str(disk.root) for disk in disks)
+    return nearly_full(f"{names} together", sum_used, total, TOTAL_FIELD)
+
+
+def watch_disks(disks: Sequence[DiskLimit], total: int, on_full: Callable[[Stop], None]) -> None:
+    """Check the directories about once a second, in a thread of its own, and call `on_full` once
     when one is nearly full."""
 
     def check() -> None:
         while True:
             began = time.monotonic()
-            for root, limit in limits:
-                if limit and (failure := nearly_full(root, disk_use(root), limit)):
-                    on_full(failure)
-                    return
+            if stop := full_disk(disks, total):
+                on_full(stop)
+                return
             took = time.monotonic() - began
             time.sleep(max(CHECK_SECONDS, took / MAX_CPU_SHARE))
 

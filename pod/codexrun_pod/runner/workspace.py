@@ -23,13 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Iterator, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core.pod_contract import CLONE_LOG
 from codexrun_pod.runner import git_index
 from codexrun_pod.runner.files import read_regular
 
 PATCH_SECONDS = 15.0  # of the 20 that all artifacts have
+MAX_CLONE_LOG_BYTES = 64 * 1024
 MAX_INDEX_BYTES = 2**26  # of the agent's; some 600,000 files
 INDEX_SECONDS = 3.0  # of PATCH_SECONDS, for the agent's index
 SHA256_CHARS = 64  # of a commit's id
+BINARY = b"\nGIT binary patch\n"
 GITLINK = b"160000"  # the mode of a submodule
 NOT_ALL_ADDED = 1  # exit code of `git add --ignore-errors`: some files cannot be read
 CONFIG = """
@@ -83,10 +86,12 @@ class Checkout:
 
 @dataclass(frozen=True)
 class Patch:
-    """content: for `git apply`. lacks: what is not in it and why; empty if nothing."""
+    """content: for `git apply`. lacks: what is not in it and why; empty if nothing. binary_text:
+    the same with its binary files as they are, where they were asked for."""
 
     content: bytes
     lacks: str
+    binary_text: bytes = b""
 
 
 def read_checkout(workspace: Path) -> Checkout:
@@ -121,12 +126,27 @@ def read_checkout(workspace: Path) -> Checkout:
         raise PatchError(f"{index} cannot be read: {error.strerror}") from error
 
 
-def patch(checkout: Checkout, workspace: Path, tmp: Path, limit: int) -> Patch:
+def take_clone_log(workspace: Path) -> bytes:
+    """Take the lines that the clone step has left, away from where the agent would find them; none
+    of an older clone step."""
+    path = workspace / CLONE_LOG
+    try:
+        content = read_regular(path, MAX_CLONE_LOG_BYTES)
+        path.unlink()
+    except OSError:
+        return b""
+    return content
+
+
+def patch(
+    checkout: Checkout, workspace: Path, tmp: Path, limit: int, *, text: bool = False
+) -> Patch:
     """Return a patch of everything that differs from the checkout, committed or not, new files too;
     ignored ones if the agent's index has them (`git add --force`). Of one above `limit` bytes only
     so many and one more are read.
 
-    What lies in the folder of a submodule is not looked at. The workspace stays as it is.
+    What lies in the folder of a submodule is not looked at. The workspace stays as it is. text:
+    give what binary files hold, too, which a patch has compressed.
 
     Raises:
         PatchError: the objects of the checkout are gone or not as a clone leaves them, Git failed
@@ -151,7 +171,11 @@ def patch(checkout: Checkout, workspace: Path, tmp: Path, limit: int) -> Patch:
             lacks = f"ignored files that were added; the agent's index cannot be read: {error}"
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
         diff = git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
-        return Patch(diff, lacks)
+        binary_text = b""
+        if text and BINARY in diff:
+            plain = ("--text", *(option for option in options if option != "--binary"))
+            binary_text = git.run("diff", "--cached", *plain, checkout.commit, "--", limit=limit)
+        return Patch(diff, lacks, binary_text)
 
 
 class _Git:

@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import threading
+from typing import ClassVar
 
 import pytest
 
+from codexrun_core.pod_contract import CLONE_LOG
 from codexrun_core.resources.git_urls import UrlError, allowed_url
-from codexrun_pod import clone as cloning
+from codexrun_pod.clone import __main__ as cloning
+from codexrun_pod.runner.workspace import take_clone_log
 
 ALLOWED = ("https://git.example/acme/*", "https://git.example/one.git")
 
@@ -66,9 +69,15 @@ class Backend(http.server.BaseHTTPRequestHandler):
     empty."""
 
     root = ""
+    failures: ClassVar[list[int]] = []  # statuses that the next requests get
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
+        if self.failures:
+            self.send_response(self.failures.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if path.startswith("/moved/"):
             self.send_response(301)
             self.send_header("Location", self.path.replace("/moved/", "/public/"))
@@ -128,9 +137,21 @@ def server(tmp_path_factory):
     git("tag", "v1", commits["first"], cwd=work)
     git("tag", "-a", "v2", "-m", "annotated", commits["second"], cwd=work)
     git("branch", "topic/a", commits["second"], cwd=work)
+    (work / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    (work / "model.bin").write_text("version https://git-lfs.github.com/spec/v1\n")
+    git("checkout", "-q", "-b", "lfs", cwd=work)
+    git("add", ".", cwd=work)
+    git("commit", "-q", "-m", "lfs", cwd=work)
+    commits["lfs"] = git("rev-parse", "HEAD", cwd=work)
+    git("checkout", "-q", "--detach", "main", cwd=work)
+    (work / "file.txt").write_text("proposed")
+    git("commit", "-q", "-a", "-m", "proposed", cwd=work)
+    commits["proposed"] = git("rev-parse", "HEAD", cwd=work)
+    git("update-ref", "refs/pull/7/head", commits["proposed"], cwd=work)
+    git("checkout", "-q", "main", cwd=work)
     public = root / "public"
     public.mkdir()
-    git("clone", "-q", "--bare", str(work), str(public / "app.git"), cwd=root)
+    git("clone", "-q", "--mirror", str(work), str(public / "app.git"), cwd=root)
     git("init", "-q", "--bare", str(public / "empty.git"), cwd=root)
     httpd = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), type("B", (Backend,), {"root": str(root)})
@@ -140,11 +161,16 @@ def server(tmp_path_factory):
     httpd.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(cloning, "RETRY_SECONDS", (0.0, 0.0))
+
+
 @pytest.fixture
 def run(server, tmp_path, capsysbinary):
     """Clone and return (code, termination message, workspace, log line)."""
 
-    def go(path, ref=None, *, allowed=None, username=None, password=None):
+    def go(path, ref=None, *, allowed=None, username=None, password=None, **config):
         base = server[0]
         workspace = tmp_path / "workspace"
         secrets = tmp_path / "secrets"
@@ -156,8 +182,9 @@ def run(server, tmp_path, capsysbinary):
                 (secrets / name).write_text(value)
         environment = {
             "CODEXRUN_CLONE": json.dumps(
-                {"url": base + path, "ref": ref, "allowedURLs": allowed or [base + "/*"]}
+                {"url": base + path, "ref": ref, "allowedURLs": allowed or [base + "/*"], **config}
             ),
+            "CODEXRUN_CLONE_INGEST_TOKEN": str(tmp_path / "token"),
             "CODEXRUN_WORKSPACE": str(workspace),
             "CODEXRUN_GIT_CREDENTIALS": str(secrets),
             "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
@@ -165,7 +192,9 @@ def run(server, tmp_path, capsysbinary):
         code = cloning.main(environment)
         raw = (tmp_path / "message").read_bytes()
         assert len(raw) == 3000
-        return code, json.loads(raw), workspace, json.loads(capsysbinary.readouterr().out)
+        lines = [json.loads(line) for line in capsysbinary.readouterr().out.splitlines()]
+        go.lines = lines
+        return code, json.loads(raw), workspace, lines[-1]
 
     return go
 
@@ -178,6 +207,7 @@ REFS = [
     ("v1", "first", "HEAD"),
     ("v2", "second", "HEAD"),
     ("refs/tags/v1", "first", "HEAD"),
+    ("refs/pull/7/head", "proposed", "HEAD"),
 ]
 
 
@@ -189,6 +219,107 @@ def test_a_ref_is_checked_out(run, server, ref, commit, branch):
     assert git("rev-parse", "--abbrev-ref", "HEAD", cwd=workspace) == branch
     assert not (workspace / "left-over").exists()
     assert (line["src"], line["text"]) == ("clone", "workspace.cloned")
+
+
+@pytest.mark.parametrize(
+    ("ref", "commit"),
+    [(None, "third"), ("topic/a", "second"), ("v1", "first"), ("refs/pull/7/head", "proposed")],
+    ids=str,
+)
+def test_a_shallow_clone_has_the_ref_and_so_much_of_its_history(run, server, ref, commit):
+    code, message, workspace, _ = run("/public/app.git", ref, depth=1)
+    assert (code, message["commit"]) == (0, server[1][commit])
+    assert git("rev-list", "--count", "HEAD", cwd=workspace) == "1"
+
+
+def test_a_shallow_clone_of_a_commit(run, server):
+    commit = server[1]["second"]
+    code, _, workspace, _ = run("/public/app.git", commit, depth=1)
+    # the server gives commits that no ref holds only where its uploadpack says so
+    if code == 0:
+        assert git("rev-parse", "HEAD", cwd=workspace) == commit
+
+
+def test_what_passes_is_tried_again_and_told(run, server):
+    Backend.failures.extend([503, 502])
+    code, message, _, line = run("/public/app.git")
+    assert (code, message["commit"]) == (0, server[1]["third"])
+    texts = [each["text"] for each in run.lines]
+    assert texts == ["clone.retried", "clone.retried", "workspace.cloned"]
+    assert "503" in run.lines[0]["reason"]
+    assert line["commit"] == server[1]["third"]
+
+
+def test_what_does_not_pass_in_time_is_retryable(run):
+    Backend.failures.extend([503] * 3)
+    code, message, _, line = run("/public/app.git")
+    assert Backend.failures == []
+    assert code == 1
+    assert (message["failure"]["class"], message["failure"]["retryable"]) == ("workspace", True)
+    assert "503" in message["failure"]["message"]
+    assert line["text"] == "workspace.failed"
+
+
+def test_a_clone_that_takes_too_long_names_the_field(run, monkeypatch):
+    arrived = threading.Event()
+    finished = threading.Event()
+
+    def wait(handler):
+        arrived.set()
+        finished.wait(30)
+
+    monkeypatch.setattr(Backend, "do_GET", wait)
+    code, message, _, _ = run("/public/app.git", timeoutSeconds=1)
+    finished.set()
+    assert arrived.is_set()
+    assert code == 1
+    assert "git.timeoutSeconds" in message["failure"]["message"]
+
+
+def test_files_of_lfs_are_reported(run):
+    code, message, workspace, line = run("/public/app.git", "lfs")
+    assert code == 0
+    assert (workspace / "model.bin").read_text().startswith("version https://git-lfs")
+    (warning,) = message["warnings"]
+    assert "Git LFS" in warning
+    assert "model.bin" in warning
+    assert line["reason"] == warning
+
+
+def test_the_runner_takes_the_lines_and_the_agent_does_not_see_them(run):
+    _, _, workspace, line = run("/public/app.git")
+    content = take_clone_log(workspace)
+    assert json.loads(content) == line
+    assert not (workspace / CLONE_LOG).exists()
+    assert take_clone_log(workspace) == b""
+
+
+def test_the_log_of_a_clone_that_failed_goes_to_the_api(run, tmp_path):
+    received = []
+
+    class Api(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, self.headers["Authorization"], body))
+            answer = json.dumps({"size": len(body), "ended": "end=" in self.path}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    api = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    threading.Thread(target=api.serve_forever, daemon=True).start()
+    (tmp_path / "token").write_text("pod-token")
+    run("/public/none.git", ingestURL=f"http://127.0.0.1:{api.server_port}")
+    api.shutdown()
+    (path, token, body), (end, _, _) = received
+    assert (path, token) == ("/ingest/log?offset=0", "Bearer pod-token")
+    assert json.loads(body)["text"] == "workspace.failed"
+    assert end == f"/ingest/log?offset={len(body)}&end=complete"
 
 
 def test_a_full_commit_id_is_checked_out(run, server):
@@ -227,8 +358,10 @@ WRONG = [
         "no such ref",
         "/public/app.git",
         {"ref": "nope"},
-        "neither a branch nor a tag 'nope'; its branches: main, topic/a",
+        "neither a branch nor a tag 'nope'; its branches: lfs, main, topic/a",
     ),
+    ("no such full ref", "/public/app.git", {"ref": "refs/pull/9/head"}, "no ref 'refs/pull/9/"),
+    ("no such ref of a shallow clone", "/public/app.git", {"ref": "no", "depth": 1}, "no ref 'no'"),
     ("no such commit", "/public/app.git", {"ref": "0" * 40}, "has no commit"),
     (
         "a ref that is an option",

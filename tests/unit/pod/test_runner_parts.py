@@ -6,9 +6,10 @@ import json
 import os
 import tomllib
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_pod import termination
@@ -22,11 +23,16 @@ from codexrun_pod.runner.termination_report import TerminationReport
 
 # masks
 
+
+def mask_of(*secrets):
+    return Mask({f"E{number}": secret for number, secret in enumerate(secrets)})
+
+
 PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----\n"
 MASKED = [
     ("plain", ["hunter22"], "say hunter22!", "say ***!"),
     ("twice", ["hunter22"], "hunter22hunter22", "******"),
-    ("JSON-escaped in a text", ['a"b\\c\n'], json.dumps({"x": 'a"b\\c\n'}), '{"x": "***"}'),
+    ("JSON-escaped in a text", ['a"b\\cd\n'], json.dumps({"x": 'a"b\\cd\n'}), '{"x": "***"}'),
     ("escaped to ASCII", ["pässword"], '{"x":"p\\u00e4ssword"}', '{"x":"***"}'),
     ("a Secret that ends in a newline", ["hunter22\n"], "hunter22", "***"),
     ("a line of a longer one", [PEM], "got MIIEvQIBADANBg there", "got *** there"),
@@ -39,26 +45,85 @@ MASKED = [
     ("secrets", "text", "shown"), [m[1:] for m in MASKED], ids=[m[0] for m in MASKED]
 )
 def test_mask(secrets, text, shown):
-    assert Mask(secrets).text(text) == shown
+    assert mask_of(*secrets).text(text) == shown
 
 
 def test_a_mask_reaches_into_json():
     value = {"a": ["x-hunter22", 7, None, True, {"hunter22": "hunter22"}]}
-    assert Mask(["hunter22"]).value(value) == {"a": ["x-***", 7, None, True, {"***": "***"}]}
+    assert mask_of("hunter22").value(value) == {"a": ["x-***", 7, None, True, {"***": "***"}]}
 
 
 DIGITS = st.text("0123456789")
+SECRET = st.text(
+    st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="*%+"), min_size=6
+).filter(lambda text: len(text.strip()) >= 6)
 
 
-@given(
-    st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="*"), min_size=1),
-    DIGITS,
-    DIGITS,
-)
+@given(SECRET, DIGITS, DIGITS)
 def test_no_form_of_a_secret_is_left(secret, before, after):
-    assume(secret.strip())
-    for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        assert Mask([secret]).text(f"{before}{form}{after}") == f"{before}***{after}"
+    for form in (
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe=""),
+        quote_plus(secret),
+        quote(secret).lower() if secret.islower() else quote(secret),
+    ):
+        assert mask_of(secret).text(f"{before}{form}{after}") == f"{before}***{after}"
+
+
+@given(SECRET, st.binary(max_size=8), st.binary(max_size=8), st.booleans())
+def test_no_base64_of_a_secret_is_left(secret, before, after, urls):
+    """Whatever stands around it: all but the characters that it shares with that is masked."""
+    encode = base64.urlsafe_b64encode if urls else base64.b64encode
+    encoded = encode(before + secret.encode() + after).decode()
+    shown = mask_of(secret).text(encoded)
+    left = "".join(part for part in shown.split("***"))
+    assert "***" in shown
+    # 4 characters are 3 bytes; at each end 2 may be shared with what stands there
+    assert len(left) <= len(encode(before)) + len(encode(after)) + 4
+
+
+@pytest.mark.parametrize("width", [64, 76])
+def test_base64_that_is_broken_into_lines_is_masked(width):
+    secret = PEM * 5
+    encoded = base64.b64encode(secret.encode()).decode()
+    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+    shown = mask_of(secret).text("\n".join(lines))
+    assert len(shown.replace("***", "").replace("\n", "")) <= 8, shown
+
+
+def test_a_short_value_is_not_masked_and_named():
+    mask = Mask({"FLAG": "1", "REGION": "eu-w1\n", "TOKEN": "abcdef", "EMPTY": ""})
+    assert mask.text("1 eu-w1 abcdef") == "1 eu-w1 ***"
+    assert mask.too_short == ("FLAG", "REGION")
+
+
+DOCUMENTS = [
+    ("stays JSON, whatever the value", '{"a": "x\\"abc\\"123y"}', ['"abc"123'], '{"a": "x***y"}'),
+    ("a number that shows the value", '{"count": 12345678}', ["234567"], '{"count": "***"}'),
+    ("ASCII that is escaped", '["\\u0068unter22"]', ["hunter22"], '["***"]'),
+    ("nothing in it: to the byte", '{"a":1.50}', ["hunter22"], '{"a":1.50}'),
+    ("text", "say hunter22", ["hunter22"], "say ***"),
+    ("a value that is JSON's own", '{"message": "message"}', ["message"], '{"***": "***"}'),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "shown"), [d[1:] for d in DOCUMENTS], ids=[d[0] for d in DOCUMENTS]
+)
+def test_a_document_is_masked_string_by_string(text, secrets, shown):
+    mask = mask_of(*secrets)
+    assert mask.document(text) == shown
+    assert mask.names_in_document(text) == ([] if shown == text else ["E0"])
+    assert mask.json_lines(f"{text}\n".encode()) == f"{shown}\n".encode()
+
+
+def test_a_patch_shows_a_value_also_over_its_lines():
+    mask = mask_of("one\ntwo\nthree", "other-secret")
+    assert mask.names_in_patch(b"@@ -0,0 +1,3 @@\n+one\n+two\n+three\n") == ["E0"]
+    assert mask.names_in_patch(b" other-secret\n") == ["E1"]
+    assert mask.names_in_patch(b"+one\n two\n") == []
 
 
 # termination messages
@@ -100,7 +165,7 @@ def test_a_cut_is_between_characters(text, limit):
 
 def test_the_report_masks_cuts_and_counts(tmp_path):
     log = Log(os.open(os.devnull, os.O_WRONLY))
-    log.mask = Mask(["hunter22"])
+    log.mask = mask_of("hunter22")
     report = TerminationReport(str(tmp_path / "message"), log)
     final = "hunter22 " + "é" * 2000
     report.write(
@@ -308,9 +373,25 @@ def test_disks(tmp_path):
     used = watchdogs.disk_use(tmp_path)
     assert 1_000_000 <= used < 1_200_000
     assert watchdogs.disk_use(tmp_path / "gone") == 0
-    assert watchdogs.nearly_full(tmp_path, 94, 100) is None
-    assert watchdogs.nearly_full(tmp_path, 95, 100).reason == "storage"
-    assert watchdogs.nearly_full(tmp_path, 95, 0) is None, "no limit"
+    assert watchdogs.nearly_full("/tmp", 94, 100, "sizes.tmp") is None
+    stop = watchdogs.nearly_full("/tmp", 95, 100, "sizes.tmp")
+    assert (stop.reason, "sizes.tmp of the job type" in stop.message) == ("storage", True)
+    assert watchdogs.nearly_full("/tmp", 95, 0, "sizes.tmp") is None, "no limit"
+
+
+def test_a_lower_limit_of_all_disks_together_comes_before_the_kubelet(tmp_path):
+    for name in ("workspace", "home"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_bytes(b"x" * 600_000)
+    disks = [
+        watchdogs.DiskLimit(tmp_path / name, 8 * 2**30, f"sizes.{name}")
+        for name in ("workspace", "home")
+    ]
+    assert watchdogs.full_disk(disks, 2_000_000) is None
+    assert watchdogs.full_disk(disks, 0) is None
+    stop = watchdogs.full_disk(disks, 1_000_000)
+    assert stop.reason == "storage"
+    assert "resources.limits.ephemeral-storage of the job type" in stop.message
 
 
 # the log
@@ -319,7 +400,7 @@ def test_disks(tmp_path):
 def printed(*calls, mask=()):
     reader, writer = os.pipe()
     log = Log(writer)
-    log.mask = Mask(mask)
+    log.mask = mask_of(*mask)
     for name, *arguments in calls:
         getattr(log, name)(*arguments)
     log.close()

@@ -22,7 +22,6 @@ FILES = [
     REPOSITORY / "pod/bin/runner",
     REPOSITORY / "pod/bin/audit-tool",
 ]
-FILES = [path for path in FILES if path.name != "clone.py"]  # runs in the control image
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
@@ -30,7 +31,7 @@ web_search = {web_search}
 suppress_unstable_features_warning = true
 allow_login_shell = false
 tool_output_token_limit = 10000
-project_doc_max_bytes = 32768
+project_doc_max_bytes = {agents_md_bytes}
 
 [features]
 # On by default: a refused connection would be tried again for ever.
@@ -85,6 +86,34 @@ stream_idle_timeout_ms = {idle_milliseconds}
 {mcp}"""
 
 
+# What a tool uses below HOME by itself, for an image that names another folder.
+CACHES = {
+    "GOPATH": "go",
+    "GOMODCACHE": "go/pkg/mod",
+    "GOCACHE": ".cache/go-build",
+    "CARGO_HOME": ".cargo",
+    "npm_config_cache": ".npm",
+    "NPM_CONFIG_CACHE": ".npm",
+    "YARN_CACHE_FOLDER": ".cache/yarn",
+    "PIP_CACHE_DIR": ".cache/pip",
+    "UV_CACHE_DIR": ".cache/uv",
+    "GRADLE_USER_HOME": ".gradle",
+    "MAVEN_CONFIG": ".m2",
+    "XDG_CACHE_HOME": ".cache",
+}
+
+# Commits need an identity; the image's own, in the system's file, stands above this one.
+GITCONFIG = """\
+[safe]
+\tdirectory = {workspace}
+[user]
+\tname = codexrun
+\temail = codexrun@localhost
+[include]
+\tpath = /etc/gitconfig
+"""
+
+
 def rendered_prompt(settings: Settings) -> bytes:
     """Render the reviewed prompt with the run's inputs, as UTF-8.
 
@@ -132,12 +161,15 @@ def config_toml(settings: Settings) -> str:
         shell=_toml(tools.SHELL in allowed),
         view_image=_toml(tools.VIEW_IMAGE in allowed),
         port=settings.gate_port,
+        agents_md_bytes=settings.max_agents_md_bytes,
         idle_milliseconds=int((settings.stall + IDLE_MARGIN_SECONDS) * 1000),
-        mcp="".join(_mcp_server(server, only) for server, only in _mcp_servers(settings)),
+        mcp="".join(
+            _mcp_server(server, only, settings.timeout) for server, only in mcp_servers(settings)
+        ),
     )
 
 
-def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
+def mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
     """Return the job type's servers of which some tool is allowed, with those tools, None for
     all."""
     usable = tools.mcp_servers(settings.allowed_tools)
@@ -148,9 +180,9 @@ def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] 
     ]
 
 
-def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
+def _mcp_server(server: Mapping[str, Any], only: list[str] | None, timeout: float) -> str:
     """Build a server's table. It is required: a run without the server that it was given would do
-    something else than its job type says."""
+    something else than its job type says. timeout: the run's, in seconds."""
     command = server.get("command") or []
     fields = {
         "command": command[0] if command else None,
@@ -158,6 +190,9 @@ def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
         "env_vars": server.get("env") or None,
         "url": server.get("url"),
         "bearer_token_env_var": server.get("bearerTokenEnv"),
+        "startup_timeout_sec": server.get("startTimeoutSeconds"),
+        # Codex would tell the model after 300 s that the call has failed.
+        "tool_timeout_sec": server.get("callTimeoutSeconds") or int(timeout) + 1,
         "required": True,
         # Nobody is there to approve; what may be called is the job type's word.
         "default_tools_approval_mode": "approve",
@@ -184,9 +219,27 @@ def schema_path(settings: Settings) -> Path:
 
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Return the container's environment, without what was meant for the runner."""
+    """Return the container's environment, without what was meant for the runner, and with caches
+    that can be written: images of Go and Rust name folders of their read-only root."""
     variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
-    return {**variables, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
+    caches = {
+        name: str(settings.home / folder)
+        for name, folder in CACHES.items()
+        if name in variables and not _is_writable(Path(variables[name]))
+    }
+    return {
+        **variables,
+        **caches,
+        "CODEX_HOME": str(settings.codex_home),
+        "HOME": str(settings.home),
+    }
+
+
+def _is_writable(path: Path) -> bool:
+    """Return whether a folder can be written, or made where it is missing."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return os.access(str(path), os.W_OK)
 
 
 def prepare(settings: Settings) -> None:
@@ -206,14 +259,14 @@ def prepare(settings: Settings) -> None:
             model_catalogue.without_apply_patch(settings)
         if settings.output_schema:
             schema_path(settings).write_bytes(settings.output_schema)
-        if settings.git and not (settings.home / ".gitconfig").exists():
-            text = f"[safe]\n\tdirectory = {_toml(str(settings.workspace))}\n"
+        if not (settings.home / ".gitconfig").exists():
+            text = GITCONFIG.format(workspace=_toml(str(settings.workspace)))
             (settings.home / ".gitconfig").write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
-def _toml(value: str | bool | list[str]) -> str:
+def _toml(value: str | bool | int | list[str]) -> str:
     """Write a TOML value: JSON's strings, lists and booleans are TOML's, but for DEL and for
     surrogate pairs, which ensure_ascii would make."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

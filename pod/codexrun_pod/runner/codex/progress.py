@@ -105,6 +105,17 @@ def fold(progress: Progress, event: Event) -> Progress:
     return progress
 
 
+def is_instructions_cut(event: Event) -> bool:
+    """Return whether Codex tells that it has not read all of the AGENTS.md files: its warning names
+    the setting (0.169 to 0.171)."""
+    item = event.item
+    return (
+        item is not None
+        and item.type == events.ERROR
+        and "project_doc_max_bytes" in item.display("message")
+    )
+
+
 def describe_event(event: Event) -> str:
     """Return what happened, for people: the event's type, and its item's."""
     kind = event.type[:MAX_TYPE_CHARACTERS]

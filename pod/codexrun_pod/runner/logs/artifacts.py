@@ -6,28 +6,35 @@ from __future__ import annotations
 import contextlib
 import http.client
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import Callable, Iterator  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import FINAL_MESSAGE, MAX_ARTIFACT_BYTES, PATCH, ROLLOUT
 from codexrun_pod.runner.codex.progress import Progress
 from codexrun_pod.runner.files import read_regular
 from codexrun_pod.runner.logs.log import Log
+from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.resume import THREAD
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.runner.workspace import Checkout, PatchError, patch
+from codexrun_pod.runner.workspace import Checkout, Patch, PatchError, patch
 
 ANSWER_SECONDS = 10.0
 
 
-def upload(settings: Settings, log: Log, progress: Progress, checkout: Checkout | None) -> None:
+def upload(
+    settings: Settings,
+    log: Log,
+    progress: Progress,
+    checkout: Checkout | None,
+    warn: Callable[[str], None],
+) -> None:
     """Upload each artifact that there is to the gate; the patch if there is a checkout. One that is
-    too large or fails is noted in the log; nothing raises."""
-    for name, content in _artifacts(settings, log, progress, checkout):
+    too large or fails is noted in the log, one that is withheld warned of too; nothing raises."""
+    for name, content in _artifacts(settings, log, progress, checkout, warn):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
             log_left_out(log, name, f"it is above the limit of {MAX_ARTIFACT_BYTES[name]} bytes")
         elif content:
             try:
-                _put(settings.gate_port, name, log.mask.raw(content))
+                _put(settings.gate_port, name, content)
             except (OSError, http.client.HTTPException) as error:
                 log_left_out(
                     log, name, f"the gate did not take it: {error or type(error).__name__}"
@@ -44,23 +51,44 @@ def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
 
 
 def _artifacts(
-    settings: Settings, log: Log, progress: Progress, checkout: Checkout | None
+    settings: Settings,
+    log: Log,
+    progress: Progress,
+    checkout: Checkout | None,
+    warn: Callable[[str], None],
 ) -> Iterator[tuple[str, bytes]]:
-    final = log.mask.text(progress.final_message).encode("utf-8", "replace")
+    final = log.mask.document(progress.final_message).encode("utf-8", "replace")
     yield FINAL_MESSAGE, final[: MAX_ARTIFACT_BYTES[FINAL_MESSAGE]]
     with contextlib.suppress(OSError):
         if path := rollout_path(settings, progress.thread_id):
-            yield ROLLOUT, read_regular(path, MAX_ARTIFACT_BYTES[ROLLOUT])
+            yield ROLLOUT, log.mask.json_lines(read_regular(path, MAX_ARTIFACT_BYTES[ROLLOUT]))
     # The last: it takes the longest, and what the agent left may keep Git busy.
     if checkout:
         try:
             limit = MAX_ARTIFACT_BYTES[PATCH]
-            made = patch(checkout, settings.workspace, settings.tmp, limit)
+            made = patch(checkout, settings.workspace, settings.tmp, limit, text=log.mask.active)
             if made.lacks:
                 log_left_out(log, PATCH, f"it lacks {made.lacks}")
-            yield PATCH, made.content
+            if (reason := _reason_to_withhold(made, log.mask, limit)) is None:
+                yield PATCH, made.content
+            else:
+                log_left_out(log, PATCH, reason)
+                warn(f"{PATCH} is withheld: {reason}")
         except (OSError, PatchError) as error:
             log_left_out(log, PATCH, f"there is none: {error}")
+
+
+def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
+    """Return why a patch may not leave the pod: with a masked line it would not apply, or do
+    something else than the agent did."""
+    if names := mask.names_in_patch(made.content + made.binary_text):
+        return (
+            f"it holds the value of {', '.join(names)}, from a Secret of the job type's env; have"
+            " the agent leave that out of its files"
+        )
+    if len(made.binary_text) > limit:
+        return "its binary files are too large to be searched for values of Secrets"
+    return None
 
 
 def _put(port: int, name: str, content: bytes) -> None:

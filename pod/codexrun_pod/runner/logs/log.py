@@ -35,7 +35,7 @@ class Log:
         """`descriptor`: where lines go; limit: bytes. `seed` and `mask` are set once they are
         known."""
         self.seed: dict[str, Any] = {}
-        self.mask = Mask(())
+        self.mask = Mask({})
         self.started = time.monotonic()
         self._descriptor = descriptor
         self._limit = limit
@@ -75,7 +75,16 @@ class Log:
             "duration_ms": duration_ms,
             **fields,
         }
-        self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
+        masked = {
+            key: value if isinstance(value, (int, float)) else self.mask.value(value)
+            for key, value in content.items()  # numbers here are the runner's own
+        }
+        self._lines.put((loglines.line("runner", **masked), False))
+
+    def write_clone(self, content: bytes) -> None:
+        """Write the lines of the clone step, as it has written them."""
+        for line in self.mask.json_lines(content).splitlines(keepends=True):
+            self._lines.put((line, False))
 
     def write_codex(self, raw: bytes) -> dict[str, Any] | None:
         """Write a line of Codex's stdout, as an event if it is one, after waiting for room; return

@@ -1,31 +1,55 @@
-"""Mask the values of the job type's Secret variables in everything that is printed. Pure."""
+"""Mask the values of the job type's Secret variables in everything that leaves the agent's
+container. Pure."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
-from typing import Any, Iterable, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+import re
+from typing import Any, Iterable, Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+from urllib.parse import quote, quote_plus
 
 STARS = "***"
+# A shorter value, such as 1 or eu, is in every other text: masking it would spoil results and hide
+# nothing.
+MIN_VALUE_CHARS = 6
 MIN_LINE_CHARS = 8  # a shorter line of a secret of several lines (such as "}") is not masked
+# How many characters of base64 depend on what stands around a secret: before it, by the number of
+# bytes there modulo 3; after it, by that of all bytes up to its end, the padding included.
+BASE64_BEFORE = (0, 2, 3)
+BASE64_AFTER = (0, 3, 2)
+BASE64_LINE_CHARS = (76, 64)  # coreutils and MIME; PEM
+PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 class Mask:
-    """Replaces each value, its JSON-escaped forms and the lines of a longer one by stars."""
+    """Replaces each value, the lines of a longer one, and the forms that JSON, base64 and URLs give
+    them, by stars."""
 
-    def __init__(self, values: Iterable[str]) -> None:
-        """`values`: the secrets as the environment has them; empty ones are ignored."""
-        forms: set[str] = set()
-        for value in values:
-            lines = [line for line in value.splitlines() if len(line.strip()) >= MIN_LINE_CHARS]
-            for text in (value, value.strip(), *lines):
-                forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        """`secrets`: the variables' values by their names."""
+        self._names: dict[str, str] = {}
+        short = []
+        for name, value in secrets.items():
+            if 0 < len(value.strip()) < MIN_VALUE_CHARS:
+                short.append(name)
+                continue
+            for form in _forms_of(value):
+                self._names.setdefault(form, name)
         # The longest first, or a shorter one inside of it would leave its rest.
-        self._forms = sorted((form for form in forms if form.strip()), key=len, reverse=True)
+        self._forms = sorted(self._names, key=len, reverse=True)
+        self.too_short = tuple(short)  # names of variables that are not masked
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to mask."""
+        return bool(self._forms)
 
     @classmethod
     def of(cls, names: Iterable[str], environ: Mapping[str, str]) -> Mask:
         """Build the mask for the variables `names`."""
-        return cls(environ.get(name, "") for name in names)
+        return cls({name: environ.get(name, "") for name in names})
 
     def text(self, text: str) -> str:
         """Mask a text."""
@@ -33,14 +57,8 @@ class Mask:
             text = text.replace(form, STARS)
         return text
 
-    def raw(self, data: bytes) -> bytes:
-        """Mask a file's bytes, whatever their encoding."""
-        if not self._forms:
-            return data
-        return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-
     def value(self, value: Any) -> Any:
-        """Mask all strings of a JSON value, keys too."""
+        """Mask all strings of a JSON value, keys too, and numbers that show a secret."""
         if not self._forms:
             return value
         if isinstance(value, str):
@@ -49,4 +67,83 @@ class Mask:
             return [self.value(item) for item in value]
         if isinstance(value, dict):
             return {self.text(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return STARS if self.names_in(json.dumps(value)) else value
         return value
+
+    def document(self, text: str) -> str:
+        """Mask a text that may be JSON: then string by string, so that it stays JSON."""
+        if not self._forms:
+            return text
+        try:
+            value = json.loads(text)
+            masked = self.value(value)
+        except (ValueError, RecursionError):
+            return self.text(text)
+        return text if masked == value else json.dumps(masked, ensure_ascii=False)
+
+    def json_lines(self, data: bytes) -> bytes:
+        """Mask a file of one JSON value a line, each as a document."""
+        if not self._forms:
+            return data
+        lines = data.decode("utf-8", "surrogateescape").split("\n")
+        return "\n".join(map(self.document, lines)).encode("utf-8", "surrogateescape")
+
+    def names_in(self, text: str) -> list[str]:
+        """Return the names of the variables whose values the text shows."""
+        return sorted({self._names[form] for form in self._forms if form in text})
+
+    def names_in_document(self, text: str) -> list[str]:
+        """Return the names of the variables whose values `document` takes out of a text."""
+        if not self._forms or self.document(text) == text:
+            return []
+        with contextlib.suppress(ValueError, RecursionError):
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        return self.names_in(text)
+
+    def names_in_patch(self, patch: bytes) -> list[str]:
+        """Return the names of the variables whose values a patch shows, also where a value goes
+        over lines, each of which begins with a sign there."""
+        if not self._forms:
+            return []
+        text = patch.decode("utf-8", "surrogateescape")
+        lines = re.sub(r"(?m)^[-+ ]", "", text)
+        return sorted({*self.names_in(text), *self.names_in(lines)})
+
+
+def _forms_of(value: str) -> Iterator[str]:
+    """Yield what a value may look like in a text."""
+    lines = [line for line in value.splitlines() if len(line.strip()) >= MIN_LINE_CHARS]
+    for text in dict.fromkeys((value, value.strip(), *lines, *(line.strip() for line in lines))):
+        if text.strip():
+            yield text
+            yield json.dumps(text)[1:-1]
+            yield json.dumps(text, ensure_ascii=False)[1:-1]
+            data = text.encode("utf-8", "surrogateescape")
+            yield from _percent_encoded(data)
+            yield from _base64_forms(data)
+
+
+def _percent_encoded(data: bytes) -> Iterator[str]:
+    """Yield what URLs and forms make of it, with hexadecimal digits of either case."""
+    for text in (quote(data, safe=""), quote(data), quote_plus(data)):
+        yield text
+        yield PERCENT.sub(lambda match: match[0].lower(), text)
+
+
+def _base64_forms(data: bytes) -> Iterator[str]:
+    """Yield the characters of base64 that depend on the data alone, for each place that it may have
+    among groups of three bytes; in both alphabets, and as lines of programs that break them."""
+    for before, dropped in enumerate(BASE64_BEFORE):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(b"\0" * before + data).decode()
+            end = len(text) - BASE64_AFTER[(before + len(data)) % 3]
+            core = text[dropped:end]
+            if len(core) < MIN_VALUE_CHARS:
+                continue
+            yield core
+            if before == 0:
+                for width in BASE64_LINE_CHARS:
+                    for start in range(0, len(core), width) if len(core) > width else ():
+                        if len(core) - start >= MIN_LINE_CHARS:
+                            yield core[start : start + width]

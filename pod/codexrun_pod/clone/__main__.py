@@ -31,8 +31,8 @@ from codexrun_core.pod_contract import (
 )
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import termination, uncaught
-from codexrun_pod.clone_log import CloneLog
-from codexrun_pod.git_problems import GitProblem, read_problem
+from codexrun_pod.clone.git_problems import GitProblem, read_problem
+from codexrun_pod.clone.log import CloneLog
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
@@ -53,7 +53,7 @@ class CloneError(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What to clone, and the paths. depth: commits of history, None for all; timeout: seconds, None
-    for no bound; retry_seconds: the pauses between tries."""
+    for no bound."""
 
     url: str
     ref: str | None
@@ -62,7 +62,6 @@ class Settings:
     credentials: Path
     depth: int | None = None
     timeout: float | None = None
-    retry_seconds: tuple[float, ...] = RETRY_SECONDS
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
@@ -81,7 +80,6 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", GIT_CREDENTIALS_FOLDER)),
             depth=config.get("depth"),
             timeout=config.get("timeoutSeconds"),
-            retry_seconds=tuple(config.get("retrySeconds", RETRY_SECONDS)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CloneError(f"{CLONE_ENV} cannot be read: {error}") from error
@@ -141,7 +139,7 @@ class Git:
         Raises:
             CloneError: it failed for good, or the last try did too.
         """
-        for pause in (*self.settings.retry_seconds, None):
+        for pause in (*RETRY_SECONDS, None):
             code, _, stderr = self._execute(arguments)
             if code == 0:
                 return
@@ -149,8 +147,7 @@ class Git:
             if not problem.passing:
                 raise CloneError(problem.message, problem.class_)
             if pause is None or time.monotonic() + pause >= self._deadline:
-                tries = "" if pause else f" ({len(self.settings.retry_seconds) + 1} tries)"
-                raise CloneError(f"{problem.message}{tries}", retryable=True)
+                raise CloneError(f"{problem.message}, also when tried again", retryable=True)
             self.log.write(
                 "clone.retried", level="warning", reason=problem.message, pause_seconds=pause
             )
@@ -223,8 +220,8 @@ class Cloned:
         names = ", ".join(self.lfs_files[:MAX_NAMED_FILES])
         more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
         return [
-            f"{len(self.lfs_files)} files of the workspace are pointers of Git LFS, whose content is"
-            f" not fetched: {names}{more}"
+            f"files of the workspace that are pointers of Git LFS, whose content is not fetched:"
+            f" {len(self.lfs_files)} ({names}{more})"
         ]
 
 
@@ -240,10 +237,13 @@ def clone(settings: Settings, log: CloneLog) -> Cloned:
         raise CloneError(str(error)) from error
     ref = settings.ref
     git = Git(settings, parts, log)
-    if ref is not None and not COMMIT.fullmatch(ref):
-        # `check-ref-format --branch` refuses revision expressions and options
-        if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
-            raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
+    # `check-ref-format --branch` refuses revision expressions and options
+    if (
+        ref is not None
+        and not COMMIT.fullmatch(ref)
+        and not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False)
+    ):
+        raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
     _empty(settings.workspace)
     history = ["--depth", str(settings.depth)] if settings.depth else []
     only = _branch_or_tag(ref) if history else None
