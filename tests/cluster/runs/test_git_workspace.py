@@ -4,6 +4,7 @@ credentials."""
 import pytest
 from git_host import PASSWORD
 from lab import Json, Lab
+from rest_facade import Facade
 
 SHOW = "cat README; git log --oneline | wc -l; git status --short | wc -l"
 
@@ -64,6 +65,31 @@ def test_what_cannot_be_cloned_ends_in_class_workspace(
     run = work(lab, job_type, host, path, **git)
     assert run["status"]["failure"]["class"] == "workspace", run["status"]
     assert said in run["status"]["failure"]["message"]
+
+
+def test_the_log_of_a_clone_that_failed_is_archived(
+    lab: Lab, facade: Facade, job_type: str, host: str
+) -> None:
+    run = work(lab, job_type, host, "absent.git")
+    facade.until(run, "failed", log_closed=True)
+    assert b"workspace.failed" in facade.log(run)
+
+
+def test_a_pull_request_is_checked_out(lab: Lab, job_type: str, host: str) -> None:
+    run = work(lab, job_type, host, "repo.git", ref="refs/pull/7/head")
+    assert run["status"]["result"]["message"].splitlines()[0] == "on topic"
+    assert len(run["status"]["commitId"]) == 40
+
+
+def test_tools_know_who_they_are_and_commits_have_an_identity(
+    lab: Lab, job_type: str, host: str
+) -> None:
+    command = (
+        "python3 -c 'import getpass; print(getpass.getuser())'; git commit -q --allow-empty -m x"
+        " && git log -1 --format=%an"
+    )
+    run = work(lab, job_type, host, "repo.git", command=command)
+    assert run["status"]["result"]["message"].split()[:2] == ["agent", "codexrun"]
 
 
 def test_another_host_is_rejected_without_a_job(lab: Lab, job_type: str, host: str) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from codex_stand import Pod, demo_model, find_codex, find_each_codex
+from ingest_stand import ingest_server
 
 EACH_CODEX = find_each_codex()
 
@@ -31,3 +32,11 @@ def pod(tmp_path, codex, demo):
     one = Pod(tmp_path, codex, demo)
     yield one
     one.clear()
+
+
+@pytest.fixture
+def artifacts(pod):
+    """What the run's gate ships to `pod.ingest`, by name."""
+    (pod.root / "ingest-token").write_text("token")
+    with ingest_server() as (pod.ingest, kept):
+        yield kept

@@ -4,13 +4,9 @@ scripted model."""
 import base64
 import json
 import subprocess
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 from codex_stand import REPOSITORY, Pod, Result
 
 from codexrun_core.prompts import manifests
@@ -43,53 +39,6 @@ def commit(at: Path, message: str, **files: str) -> None:
     git(at, "commit", "-qm", message)
 
 
-class Ingest(BaseHTTPRequestHandler):
-    """Takes what gates ship."""
-
-    kept: dict[str, bytes]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        size = int(self.path.partition("offset=")[2].partition("&")[0] or 0) + len(body)
-        self.answer({"size": size, "ended": "end=" in self.path})
-
-    def do_PUT(self) -> None:
-        chunked = self.headers.get("Transfer-Encoding") == "chunked"
-        body = b""
-        while chunked and (size := int(self.rfile.readline(), 16)):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.kept[self.path.rpartition("/")[2]] = body or self.rfile.read(
-            int(self.headers.get("Content-Length", 0))
-        )
-        if chunked:
-            self.rfile.readline()
-        self.answer({})
-
-    def answer(self, what: Any) -> None:
-        body = json.dumps(what).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def artifacts(pod: Pod) -> Iterator[dict[str, bytes]]:
-    """What the run's gate ships, by name."""
-    (pod.root / "ingest-token").write_text("token")
-    kept: dict[str, bytes] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Kept", (Ingest,), {"kept": kept}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    pod.ingest = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-    yield kept
-    server.shutdown()
-
-
 def work(pod: Pod, name: str, given: dict[str, Any]) -> Result:
     """One run of a job type of ours, as the operator would set it up."""
     (spec,) = [
@@ -102,8 +51,7 @@ def work(pod: Pod, name: str, given: dict[str, Any]) -> Result:
         if schema
         else {}
     )
-    ingest = getattr(pod, "ingest", None)
-    pod.start_gate(ingest=ingest, environment=told, allowedTools=spec["allowedTools"])
+    pod.start_gate(environment=told, allowedTools=spec["allowedTools"])
     inputs = check_inputs(spec["inputsSchema"], given)
     pod.start_runner(prompt.text, inputs, env=told, git=True, allowedTools=spec["allowedTools"])
     return pod.end()

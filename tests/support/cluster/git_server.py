@@ -1,7 +1,7 @@
 """A Git server for the tests, run in a pod: smart HTTP with a password, and paths that misbehave.
 Standard library only.
 
-/repo.git       one commit on main, another on branch topic, tag v1
+/repo.git       one commit on main, another on branch topic and in refs/pull/7/head, tag v1
 /private.git    the same behind user "bot", password from the environment
 /jobs.git       work for the example job types: a bug with its test on main, tag v1 before it,
                 a doubtful change on branch change
@@ -51,9 +51,10 @@ def make_repository() -> None:
     git("checkout", "-b", "topic", cwd=work)
     (work / "README").write_text("on topic\n")
     git("commit", "-am", "second", cwd=work)
+    git("update-ref", "refs/pull/7/head", "topic", cwd=work)
     git("checkout", "main", cwd=work)
     for name in ("repo.git", "private.git"):
-        git("clone", "--bare", str(work), str(ROOT / name), cwd=ROOT)
+        git("clone", "--mirror", str(work), str(ROOT / name), cwd=ROOT)
 
 
 def make_jobs() -> None:

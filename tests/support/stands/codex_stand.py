@@ -157,6 +157,7 @@ class Pod:
     gate: subprocess.Popen[bytes] | None = None
     runner: subprocess.Popen[bytes] | None = None
     gate_port: int = field(default_factory=free_port)
+    ingest: str | None = None  # URL of an ingest_stand, for tests that look at artifacts
 
     def __post_init__(self) -> None:
         for name in ("workspace", "home", "tmp", "gate-state"):
@@ -188,7 +189,7 @@ class Pod:
             "maxTokens": max_tokens,
             "prices": prices or {},
             "priceTable": "2026-11-24" if prices else None,
-            "ingestURL": ingest,
+            "ingestURL": ingest or self.ingest,
             **more,
         }
         self.gate_environment = {

@@ -15,7 +15,7 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.observed import job_from
 from codexrun_operator.decide.validation import Accepted, validate_run
-from codexrun_operator.job.container_parts import env_json
+from codexrun_operator.job.container_parts import env_json, quantity
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
 
@@ -538,3 +538,129 @@ def test_labels_of_ours_win() -> None:
 def test_defaults_fit_what_the_job_type_says(asked: Any, requests: Any, limits: Any) -> None:
     job = built(job_type=kind(resources=asked) if asked else kind())
     assert containers(job)["agent"]["resources"] == {"requests": requests, "limits": limits}
+
+
+# -- workspaces, sizes, variables, clusters ------------------------------------------------------
+
+GIT = {"allowedURLs": ["https://git.example/acme/*"]}
+WORKSPACE = {"git": {"url": URL, "ref": "refs/pull/7/head"}}
+
+
+def test_depth_time_and_memory_of_the_clone_are_the_job_type_s() -> None:
+    git = GIT | {"depth": 5, "memory": "4Gi", "timeoutSeconds": 900}
+    limits = {"startSeconds": 30, "timeoutSeconds": 120}
+    job = built(run(workspace=WORKSPACE), kind(git=git, limits=limits))
+    clone = config(job, "clone", "CODEXRUN_CLONE")
+    assert (clone["depth"], clone["timeoutSeconds"]) == (5, 900)
+    assert containers(job)["clone"]["resources"]["limits"]["memory"] == "4Gi"
+    job["metadata"] |= {"uid": "job-1"}
+    assert job_from(job).start_seconds == 30 + 900, "the clone's time is no part of startSeconds"
+    assert spec_of(job)["activeDeadlineSeconds"] == 30 + 900 + 120 + GRACE_SECONDS
+    without = built(run(), kind(git=git, limits=limits))
+    assert spec_of(without)["activeDeadlineSeconds"] == 30 + 120 + GRACE_SECONDS, "no clone"
+
+
+def test_a_clone_that_fails_can_ship_its_log() -> None:
+    settings = replace(SETTINGS, ingest_url="http://api:8081")
+    job = built(run(workspace=WORKSPACE), kind(git=GIT), settings)
+    assert config(job, "clone", "CODEXRUN_CLONE")["ingestURL"] == "http://api:8081"
+    assert sees(job, "ingest-token") == {"clone", "gate"}
+
+
+def test_sizes_reach_volumes_runner_clone_and_limits() -> None:
+    sizes = {"workspace": "20Gi", "home": "512Mi", "tmp": "1Gi", "sharedMemory": "256Mi"}
+    job = built(run(workspace=WORKSPACE), kind(sizes=sizes, git=GIT))
+    volumes = {volume["name"]: volume.get("emptyDir") for volume in spec_of(job)["volumes"]}
+    gib = 2**30
+    assert volumes["workspace"] == {"sizeLimit": str(20 * gib)}
+    assert volumes["home"] == {"sizeLimit": str(gib // 2)}
+    assert volumes["shared-memory"] == {"medium": "Memory", "sizeLimit": str(gib // 4)}
+    assert {"name": "shared-memory", "mountPath": "/dev/shm"} in containers(job)["agent"][
+        "volumeMounts"
+    ]
+    told = config(job, "agent", "CODEXRUN_RUN")
+    assert (told["workspaceBytes"], told["homeBytes"], told["tmpBytes"]) == (
+        20 * gib,
+        gib // 2,
+        gib,
+    )
+    assert told["diskBytes"] == 23 * gib + gib // 2
+    assert containers(job)["agent"]["resources"]["limits"]["ephemeral-storage"] == "24064Mi"
+    assert containers(job)["clone"]["resources"]["limits"]["ephemeral-storage"] == str(21 * gib)
+
+
+def test_without_a_size_there_is_no_volume_for_shared_memory() -> None:
+    assert "shared-memory" not in {volume["name"] for volume in spec_of(rich())["volumes"]}
+
+
+def test_a_lower_limit_of_ephemeral_storage_is_what_the_runner_watches() -> None:
+    job = built(job_type=kind(resources={"limits": {"ephemeral-storage": "1Gi"}}))
+    assert config(job, "agent", "CODEXRUN_RUN")["diskBytes"] == 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("1Gi", 2**30),
+        (5, 5),
+        ("1G", 10**9),
+        ("1.5Ki", 1536),
+        ("1e3", 1000),
+        ("1E", 10**18),
+        ("1500m", 1),
+        (".5Gi", 2**29),
+        ("", None),
+        ("1 Gi", None),
+        ("Gi", None),
+        ("-1", None),
+    ],
+)
+def test_quantities_of_kubernetes(text: int | str, units: int | None) -> None:
+    assert quantity(text) == units
+
+
+def test_variables_from_secrets_alone_are_masked_and_a_plain_value_arrives_as_written() -> None:
+    variables = [
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        {"name": "PRICE", "value": "$5 for $(REGION) or $$"},
+    ]
+    job = built(job_type=kind(env=variables))
+    kubernetes_validate.validate(job, "1.34", strict=True)
+    assert config(job, "agent", "CODEXRUN_RUN")["maskEnv"] == ["TOKEN"]
+    by_name = {variable["name"]: variable for variable in containers(job)["agent"]["env"]}
+    assert by_name["REGION"]["valueFrom"]["configMapKeyRef"]["name"] == "c"
+    # what the kubelet makes of it: `$$` is one `$`, and `$(X)` after it stays
+    assert by_name["PRICE"]["value"].replace("$$", "$") == "$5 for $(REGION) or $$"
+
+
+def test_autoscalers_leave_a_run_s_node_alone_unless_the_job_type_says_otherwise() -> None:
+    annotations = plain()["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
+    template = {"annotations": {"karpenter.sh/do-not-disrupt": "false"}}
+    job = built(job_type=kind(podTemplate=template))
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["karpenter.sh/do-not-disrupt"] == "false"
+
+
+def test_labels_of_the_run_go_as_far_as_the_job_type_says() -> None:
+    of = run()
+    of.metadata.labels = {"team": "payments", "other": "x", "codexrun.dev/run-uid": "forged"}
+    keys = ["team", "absent", "codexrun.dev/run-uid"]
+    job = built(of, kind(propagateLabels=keys, podTemplate={"labels": {"team": "of the type"}}))
+    for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+        assert labels["team"] == "payments"
+        assert labels["codexrun.dev/run-uid"] == UID
+        assert labels.keys() & {"other", "absent"} == set()
+
+
+def test_gate_and_clone_have_the_installation_s_resources() -> None:
+    gate = {"requests": {"cpu": "10m"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+    clone = {"requests": {"memory": "2Gi"}, "limits": {"cpu": "2", "memory": "3Gi"}}
+    settings = replace(SETTINGS, gate_resources=gate, clone_resources=clone)
+    job = built(run(workspace=WORKSPACE), kind(git=GIT | {"memory": "1Gi"}), settings)
+    assert containers(job)["gate"]["resources"] == gate
+    resources = containers(job)["clone"]["resources"]
+    assert (resources["limits"]["cpu"], resources["limits"]["memory"]) == ("2", "1Gi")
+    assert resources["requests"]["memory"] == "1Gi", "no request above its limit"

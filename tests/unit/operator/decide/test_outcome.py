@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Pod, pod_from
-from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage_of
+from codexrun_operator.decide.outcome import Outcome, commit_of, dollars, outcome, usage_of
 
 
 def after(
@@ -237,6 +237,62 @@ def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
     assert (dollars(micro), counted.cost, counted.cost_cents) == (text, text, cents)
 
 
+# -- the workspace, and what a run warns of ------------------------------------------------------
+
+OOM_KILLED = ended(137, reason="OOMKilled")
+
+
+def clone_report(class_: str, *, retryable: bool) -> dict[str, Any]:
+    return {"src": "clone", "failure": {"class": class_, "message": "m", "retryable": retryable}}
+
+
+@pytest.mark.parametrize(
+    ("clone", "class_", "retryable"),
+    [
+        (ended(1, report=clone_report("workspace", retryable=True)), "workspace", True),
+        (ended(1, report=clone_report("workspace", retryable=False)), "workspace", False),
+        (ended(1, report=clone_report("oom", retryable=False)), "oom", False),
+        (ended(1, report=clone_report("storage", retryable=False)), "storage", False),
+        (ended(1, report=clone_report("budget", retryable=False)), "workspace", False),
+        (ended(1, report={"src": "clone", "failure": {"message": "older"}}), "workspace", False),
+        (OOM_KILLED, "oom", False),
+    ],
+)
+def test_how_a_clone_failed(clone: Container, class_: str, retryable: bool) -> None:
+    failure = outcome(pod("Failed", agent=waiting(), gate=waiting(), clone=clone)).failure
+    assert failure is not None
+    assert (failure.class_, failure.retryable) == (class_, retryable)
+    if clone is OOM_KILLED:
+        assert "git.memory" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("commit", "told"),
+    [("a" * 40, "a" * 40), ("b" * 64, "b" * 64), ("a" * 41, None), ("A" * 40, None), (7, None)],
+)
+def test_the_commit_is_the_clone_step_s_word(commit: Any, told: str | None) -> None:
+    report = {"src": "clone", "commit": commit}
+    assert commit_of(after(clone=ended(0, report=report))) == told
+
+
+def test_warnings_of_clone_step_and_runner_are_bounded() -> None:
+    clone = ended(0, report={"src": "clone", "warnings": ["lfs"]})
+    assert outcome(after(agent_report(warnings=["cut"]), clone=clone)).warnings == ["lfs", "cut"]
+    assert outcome(after()).warnings is None
+    for hostile in ("text", {"a": 1}, [1, None, ""]):
+        assert outcome(after(agent_report(warnings=hostile))).warnings is None
+    many = outcome(after(agent_report(warnings=["x" * 600] * 30))).warnings
+    assert many is not None
+    assert (len(many), len(many[0])) == (16, 512)
+
+
+def test_a_masked_value_is_named_where_the_message_no_longer_fits() -> None:
+    gate = gate_report(output={"ok": False, "pointer": "/count", "message": "is not an integer"})
+    failure = outcome(after(agent_report(masked=["FLAG"]), gate=gate)).failure
+    assert failure is not None
+    assert "the value of FLAG, from a Secret of its env, was masked in it" in failure.message
+
+
 # -- hostile reports -----------------------------------------------------------------------------
 
 
@@ -274,7 +330,11 @@ def storable(judged: Outcome) -> None:
         "result": judged.result,
         "thread_id": judged.thread_id,
     }
-    fields |= {"turns": judged.turns, "commands": judged.commands}
+    fields |= {
+        "turns": judged.turns,
+        "commands": judged.commands,
+        "warnings": judged.warnings,
+    }
     dumped = RunStatus().model_copy(update=fields).dump()
     RunStatus.model_validate(dumped)
     json.dumps(dumped, ensure_ascii=False, allow_nan=False).encode()
