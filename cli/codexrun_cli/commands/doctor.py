@@ -3,6 +3,8 @@
 The checks are in codexrun_cli/doctor/.
 """
 
+from typing import Annotated
+
 import typer
 
 from codexrun_cli import context, options, output
@@ -28,17 +30,28 @@ CHECKS = output.Kind[Json](
 
 def doctor(
     ctx: typer.Context,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help=(
+                "Also send one tiny request through a gate, by a run that is deleted afterwards; it"
+                " costs some thousand tokens of the first job type's model."
+            ),
+        ),
+    ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, images,
-    sandbox, metrics. Exit code 1 if anything is wrong; each finding says how to mend it."""
+    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, CA, proxy,
+    images, Git, quotas, sandbox, metrics. Exit code 1 if anything is wrong; each finding says how
+    to mend it."""
     from codexrun_cli.doctor import examine
 
     output_format = output.parse(fmt)
     terminal = context.out(ctx)
     failed = False
     checks = []
-    for check in examine(context.flags(ctx)):
+    for check in examine(context.flags(ctx), probe=probe):
         failed = failed or check["result"] == "failed"
         checks.append(check)
         if output_format.name == "table":

@@ -1,6 +1,6 @@
 """The api: does it answer, does it know the token, does its registry keep up?"""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from codexrun_cli.doctor.findings import Json, failed, note, ok
 from codexrun_cli.errors import CommandError
@@ -12,14 +12,15 @@ from codexrun_cli.versions import own, skew
 MAX_LAG_SECONDS = 30  # that the registry may be behind
 
 
-def examine(settings: Settings) -> Iterator[Json]:
+def examine(settings: Settings) -> Generator[Json, None, str | None]:
+    """Look at the api; return the namespace that it names, None if it does not."""
     if settings.server is None:
         yield note(
             "api",
             "no URL is set; commands go straight to the cluster",
             "codexrun login URL, or CODEX_CONTROL_URL",
         )
-        return
+        return None
     http = Http(settings.server, settings.token, debug=settings.flags.debug, seconds=10)
     try:
         health = http.json("GET", "/readyz", repeatable=False)
@@ -27,9 +28,9 @@ def examine(settings: Settings) -> Iterator[Json]:
         yield failed(
             "api",
             error.detail,
-            "kubectl get pods -l app.kubernetes.io/component=api; kubectl logs deploy/codexrun-api",
+            "kubectl get pods -A -l app.kubernetes.io/component=api",
         )
-        return
+        return None
     yield ok("api", f"{settings.server} is ready")
     try:
         version = http.json("GET", "/version", repeatable=False)
@@ -38,7 +39,8 @@ def examine(settings: Settings) -> Iterator[Json]:
             yield failed("token", error.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
         else:
             yield note("version", error.detail)
-        return
+        return None
+    namespace = str(version.get("namespace") or "") or None
     yield ok("token", "the api knows it")
     client = own()
     server = str(version.get("version"))
@@ -53,7 +55,9 @@ def examine(settings: Settings) -> Iterator[Json]:
         yield failed(
             "registry",
             f"writes are {lag:.0f} s late",
-            "is the database up? kubectl logs deploy/codexrun-api | grep row.late",
+            f"kubectl logs -n {namespace} -l app.kubernetes.io/component=api --tail=-1"
+            " | grep row.late",
         )
     else:
         yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f} s late")
+    return namespace

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
+from codexrun_cli.doctor.findings import Get, Json, attempt, failed, install, note, ok
 from codexrun_cli.errors import CommandError
 
 OLDEST = 31  # minor version of Kubernetes
@@ -31,7 +31,9 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
     else:
         yield ok("cluster", name)
     if (crd := _crd(get)) is None:
-        yield failed("crd", "the cluster does not know codexruns", INSTALL)
+        yield failed(
+            "crd", "the cluster does not know codexruns", install(transport.kube.namespace)
+        )
         return
     yield crd
     yield from _rights(transport)
@@ -53,6 +55,7 @@ def _crd(get: Get) -> Json | None:
 
 def _rights(transport: Any) -> Iterator[Json]:
     missing = []
+    resources: dict[str, None] = {}
     for group, resource, verb in RIGHTS:
         plain, _, sub = resource.partition("/")
         attributes = {
@@ -78,13 +81,17 @@ def _rights(transport: Any) -> Iterator[Json]:
             return
         if not answer.get("status", {}).get("allowed"):
             missing.append(f"{verb} {resource}")
+            resources[f"{plain}.{group}" if group else resource] = None
     if missing:
         verbs = ",".join(dict.fromkeys(right.split()[0] for right in missing))
+        namespace = transport.kube.namespace
         yield failed(
             "rights",
-            f"you may not {', '.join(missing)}",
-            f"kubectl create role codexrun-user -n {transport.kube.namespace} --verb={verbs} "
-            "--resource=codexruns.codexrun.dev, and bind it to you; or use the api",
+            f"you may not {', '.join(missing)}; somebody who may give rights can run the fix, with"
+            " your name in place of USER",
+            f"kubectl create role codexrun-user -n {namespace} --verb={verbs}"
+            f" --resource={','.join(resources)} && kubectl create rolebinding codexrun-user"
+            f" -n {namespace} --role=codexrun-user --user=USER",
         )
     else:
         yield ok("rights", f"all {len(RIGHTS)} that commands need")

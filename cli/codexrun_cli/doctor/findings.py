@@ -8,7 +8,12 @@ from codexrun_cli.errors import CommandError, Unreachable
 Json = dict[str, Any]
 Get = Callable[[str], Json]  # what the apiserver has under a path
 
-INSTALL = "helm upgrade --install codexrun charts/codexrun -n NAMESPACE"
+CHART = "charts/codexrun"  # from a checkout
+
+
+def install(namespace: str) -> str:
+    """Return the command that installs the chart."""
+    return f"helm upgrade --install codexrun {CHART} -n {namespace} --create-namespace"
 
 
 def ok(name: str, detail: str) -> Json:

@@ -1,13 +1,17 @@
 """What the chart has installed: operator, api, the Secret with the model's key, the agents' image,
 the metrics' monitor."""
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import urlsplit
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
+from codexrun_cli.doctor.findings import CHART, Get, Json, attempt, failed, install, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_core.runs.label_keys import RUN_NAME_LABEL
 
+Change = Callable[[str], str]  # the command that sets a value of the chart
 BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
@@ -34,7 +38,7 @@ def _parts(
         yield failed(
             "operator",
             f"there is none in namespace {namespace}",
-            INSTALL.replace("NAMESPACE", namespace),
+            install(namespace),
         )
         return
     for part in ("operator", "api"):
@@ -42,7 +46,7 @@ def _parts(
             yield note(
                 part,
                 "not installed: no registry, no logs of finished pods",
-                "helm upgrade --set api.enabled=true",
+                upgrade(operator, namespace, "api.enabled=true"),
             )
         elif not deployment.get("status", {}).get("availableReplicas"):
             name = deployment["metadata"]["name"]
@@ -57,7 +61,10 @@ def _parts(
         entry["name"]: entry.get("value", "")
         for entry in operator["spec"]["template"]["spec"]["containers"][0].get("env", [])
     }
-    yield from _keys(get, namespace, environment.get("CODEXRUN_MODEL_SECRET", ""), job_types)
+    change = partial(upgrade, operator, namespace)
+    default = environment.get("CODEXRUN_MODEL_SECRET", "")
+    yield from _keys(get, namespace, default, job_types, change)
+    yield from _endpoint(get, namespace, environment, change)
     yield ok(
         "image",
         f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says"
@@ -65,7 +72,61 @@ def _parts(
     )
 
 
-def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
+def upgrade(operator: Json, namespace: str, setting: str) -> str:
+    """Return the command that changes one value of the release that the operator is of."""
+    metadata = operator["metadata"]
+    release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name") or (
+        metadata.get("labels") or {}
+    ).get("app.kubernetes.io/instance", "codexrun")
+    return f"helm upgrade {release} {CHART} -n {namespace} --reuse-values --set {setting}"
+
+
+def _endpoint(
+    get: Get, namespace: str, environment: dict[str, str], change: Change
+) -> Iterator[Json]:
+    """Look at what is on the way to the model: private CAs, and a proxy."""
+    if name := environment.get("CODEXRUN_MODEL_CA_CONFIG_MAP"):
+        key = environment.get("CODEXRUN_MODEL_CA_KEY") or "ca.crt"
+        body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/configmaps/{name}"))
+        yield _ca(body, name, key, namespace)
+    if proxy := environment.get("CODEXRUN_MODEL_PROXY"):
+        parts = urlsplit(proxy)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            yield ok("proxy", f"gates reach the model by {parts.scheme}://{parts.netloc}")
+        else:
+            yield failed(
+                "proxy",
+                "model.proxy is not a URL such as http://proxy.example.com:3128",
+                change("model.proxy=http://proxy.example.com:3128"),
+            )
+
+
+def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
+    """Judge the ConfigMap with CAs. Pure."""
+    source = f"{name} -n {namespace} --from-file={key}=FILE"
+    replace = f"kubectl create configmap {source} --dry-run=client -o yaml | kubectl replace -f -"
+    if isinstance(body, CommandError):
+        if body.code is Code.NOT_FOUND:
+            fix = f"kubectl create configmap {source}"
+            return failed("ca", f"ConfigMap {name} is not there", fix)
+        return note("ca", f"ConfigMap {name} cannot be seen: {body.detail}")
+    text = (body.get("data") or {}).get(key)
+    if text is None:
+        return failed("ca", f"ConfigMap {name} has no {key}", replace)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=text)
+        count = len(context.get_ca_certs())
+    except (ssl.SSLError, ValueError):
+        count = 0
+    if not count:
+        return failed("ca", f"{key} of ConfigMap {name} has no certificate of a CA (PEM)", replace)
+    return ok("ca", f"{count} certificates in ConfigMap {name}")
+
+
+def _keys(
+    get: Get, namespace: str, default: str, job_types: list[Json], change: Change
+) -> Iterator[Json]:
     """Look at the installation's Secret, and those of job types that have their own."""
     own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
         None,
@@ -75,7 +136,7 @@ def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iter
         yield note(
             "key",
             "no Secret is set: requests to the model carry no key",
-            "helm upgrade --set model.existingSecret=NAME",
+            change("model.existingSecret=NAME"),
         )
     for secret in filter(None, (default, *sorted(own))):
         yield _key(get, namespace, secret)
@@ -118,7 +179,10 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
 
 
 def _metrics(get: Get, namespace: str) -> Json:
-    fix = "helm upgrade --set metrics.serviceMonitor.enabled=true"
+    fix = (
+        f"helm upgrade codexrun {CHART} -n {namespace} --reuse-values"
+        " --set metrics.serviceMonitor.enabled=true"
+    )
     group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
     if isinstance(group, CommandError):
         return note(

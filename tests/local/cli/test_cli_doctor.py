@@ -1,6 +1,7 @@
 """`codexrun doctor`: every check, what it says when all is well, and the fix that it prints when
 not."""
 
+import hashlib
 import inspect
 import re
 
@@ -8,14 +9,21 @@ import pytest
 from clistand import Stand
 from manifests import job_type
 
-from codexrun_cli.doctor import sandbox
-from codexrun_cli.errors import Unreachable
+from codexrun_cli.doctor import probing, sandbox, surroundings
+from codexrun_cli.errors import CommandError, Unreachable
+from codexrun_cli.exit_codes import Code
+from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_pod.runner import sandbox as preflight
 
 MONITORS = (
     "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors"
     "?labelSelector=app.kubernetes.io/name=codexrun"
 )
+
+
+QUOTAS = "/api/v1/namespaces/codexrun/resourcequotas"
+LIMIT_RANGES = "/api/v1/namespaces/codexrun/limitranges"
+CONFIG_MAPS = "/api/v1/namespaces/codexrun/configmaps"
 
 
 def deployment(part: str, *, available: int = 1, **env: str) -> dict:
@@ -46,6 +54,8 @@ def well(stand: Stand) -> Stand:
         "/api/v1/namespaces/codexrun": {
             "metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
         },
+        QUOTAS: {"items": []},
+        LIMIT_RANGES: {"items": []},
         "/apis/monitoring.coreos.com/v1": {},
         MONITORS: {"items": [{"metadata": {"name": "codexrun"}}]},
     }
@@ -57,7 +67,7 @@ def test_all_is_well(well: Stand) -> None:
     assert (done.code, done.err) == (0, "")
     checks = [line.split()[1].rstrip(":") for line in done.out.splitlines()]
     everything = (
-        "api token registry cluster crd rights operator api key image pulls metrics sandbox"
+        "api token registry cluster crd rights operator api key image pulls metrics quota sandbox"
     )
     assert " ".join(checks) == everything
     assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}, done.out
@@ -68,6 +78,10 @@ def broken_pull() -> dict:
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     metadata = {"name": "hello-1", "labels": {"codexrun.dev/run": "hello"}}
     return {"metadata": metadata, "status": {"containerStatuses": [waiting]}}
+
+
+def quota(key: str, *, hard: str, used: str) -> dict:
+    return {"metadata": {"name": "q"}, "status": {"hard": {key: hard}, "used": {key: used}}}
 
 
 PODS = "/api/v1/namespaces/codexrun/pods?labelSelector=codexrun.dev/run"
@@ -99,6 +113,34 @@ ILLS = [
         "kubectl logs deploy/codexrun-api",
     ),
     ("pulls", {PODS: {"items": [broken_pull()]}}, "imagePullSecrets"),
+    (
+        "ca",
+        {APPS: {"items": [deployment("operator", CODEXRUN_MODEL_CA_CONFIG_MAP="ca")]}},
+        "kubectl create configmap ca -n codexrun --from-file=ca.crt=FILE",
+    ),
+    (
+        "ca",
+        {
+            APPS: {"items": [deployment("operator", CODEXRUN_MODEL_CA_CONFIG_MAP="ca")]},
+            f"{CONFIG_MAPS}/ca": {"data": {"ca.crt": "no certificate"}},
+        },
+        "kubectl replace -f -",
+    ),
+    (
+        "proxy",
+        {APPS: {"items": [deployment("operator", CODEXRUN_MODEL_PROXY="proxy:3128")]}},
+        "helm upgrade codexrun charts/codexrun -n codexrun --reuse-values --set model.proxy=",
+    ),
+    (
+        "quota",
+        {QUOTAS: {"items": [quota("pods", hard="4", used="4")]}},
+        "kubectl describe resourcequota q -n codexrun",
+    ),
+    (
+        "quota",
+        {QUOTAS: {"items": [quota("limits.cpu", hard="10", used="1")]}},
+        "kubectl patch codexjobtype hello -n codexrun",
+    ),
 ]
 
 
@@ -259,3 +301,59 @@ def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
 
 def test_the_runner_still_says_it_in_these_words() -> None:
     assert sandbox.DOES_NOT_WORK in inspect.getsource(preflight.check)
+
+
+def test_a_quota_of_cpu_limits_is_met_by_a_limit_range() -> None:
+    quotas = [quota("limits.cpu", hard="10", used="1")]
+    ranges = [{"spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}]
+    (finding,) = surroundings.quota_room(quotas, ranges, [job_type()], "codexrun")
+    assert finding["result"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("body", "result", "fix"),
+    [
+        ({"data": {"username": "eA==", "password": "eA=="}}, "ok", ""),
+        ({"data": {"username": "eA=="}}, "failed", "kubectl delete secret acme-git"),
+        (CommandError(Code.NOT_FOUND, "gone"), "failed", "--type=kubernetes.io/basic-auth"),
+        (CommandError(Code.NOT_ALLOWED, "no"), "note", ""),
+    ],
+)
+def test_git_credentials(body: object, result: str, fix: str) -> None:
+    finding = surroundings.git_credentials(body, "acme-git", "codexrun")
+    assert finding["result"] == result
+    assert fix in finding.get("fix", "")
+
+
+def test_what_a_probe_makes_is_valid_and_takes_the_job_type_s_way_to_the_model() -> None:
+    spec = job_type()["spec"] | {"modelSecretRef": {"name": "team-key"}, "effort": "low"}
+    prompt, made, run = probing.manifests("codexrun-probe-1", spec)
+    parsed = CodexJobType.model_validate(made)
+    assert parsed.spec.model == spec["model"]
+    assert parsed.spec.model_secret_ref is not None
+    assert parsed.spec.usable_tools == []
+    assert CodexRun.model_validate(run).spec.job_type == made["metadata"]["name"]
+    assert prompt["metadata"]["name"] == "prompt-codexrun-probe-1-v1"
+    assert (
+        parsed.spec.prompt.sha256
+        == hashlib.sha256(prompt["data"]["prompt.md"].encode()).hexdigest()
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "words"),
+    [
+        ({"phase": "Succeeded", "usage": {"totalTokens": 12}}, "ok", "12 tokens"),
+        (
+            {"phase": "Failed", "failure": {"class": "auth", "message": "key refused"}},
+            "failed",
+            "Failed (auth): key refused",
+        ),
+        ({"phase": "Starting", "message": "no node"}, "failed", "Starting: no node"),
+        ({}, "failed", "Pending"),
+    ],
+)
+def test_how_a_probe_ended(status: dict, result: str, words: str) -> None:
+    finding = probing.verdict({"status": status}, "gpt-5.5", "codexrun")
+    assert finding["result"] == result
+    assert words in finding["detail"]
