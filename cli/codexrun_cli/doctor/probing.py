@@ -52,7 +52,7 @@ def manifests(name: str, spec: Json) -> tuple[Json, Json, Json]:
     """Return prompt, job type and run of a probe. Pure. spec: of a job type whose way to the model
     it takes."""
     sha256 = hashlib.sha256(PROMPT.encode()).hexdigest()
-    prompt = {
+    prompt: Json = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
@@ -68,7 +68,7 @@ def manifests(name: str, spec: Json) -> tuple[Json, Json, Json]:
         for key in ("model", "effort", "maxOutputTokens", "modelSecretRef", "resources")
         if key in spec
     }
-    job_type = {
+    job_type: Json = {
         "apiVersion": "codexrun.dev/v1alpha1",
         "kind": "CodexJobType",
         "metadata": {"name": name},
@@ -85,7 +85,7 @@ def manifests(name: str, spec: Json) -> tuple[Json, Json, Json]:
             },
         },
     }
-    run = {
+    run: Json = {
         "apiVersion": "codexrun.dev/v1alpha1",
         "kind": "CodexRun",
         "metadata": {"name": name},

@@ -90,7 +90,7 @@ class Reader:
         if isinstance(event, dict):
             return self._event(Event(event))
         text = str(entry.get("text", ""))
-        if entry.get("src") == "runner":
+        if entry.get("src") in ("runner", "clone"):
             return _runner(text, entry)
         if entry.get("src") == "stderr":
             return [DisplayLine("dim", text)] if text.strip() else []
@@ -191,11 +191,15 @@ def _runner(text: str, entry: Json) -> list[DisplayLine]:
             prompt = entry.get("prompt_version") or ""
             model = entry.get("model") or "?"
             return [DisplayLine("dim", f"prompt {prompt}, model {model}")]
+        case "workspace.cloned":
+            return [
+                DisplayLine("dim", f"cloned {entry.get('url')} at {entry.get('commit')}{reason}")
+            ]
         case "codex.starting":
             return [DisplayLine("dim", "codex starts")]
         case "":
             return [DisplayLine("note", _compact(entry))]
-    bad = entry.get("status") == "failed" or text.endswith(".broken")
+    bad = entry.get("status") == "failed" or text.endswith((".broken", "workspace.failed"))
     return [DisplayLine("bad" if bad else "dim", f"{text}{reason}")]
 
 

@@ -27,7 +27,12 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
     text = clean(last_message(run)) if run["status"] != "succeeded" else ""
     if run["status"] == "deleted":
         text = "it was deleted; how it ended is not known"
-    return [", ".join(filter(None, parts)), *([f"  {terminal.paint(text, 'red')}"] if text else [])]
+    warnings = [clean(f"  warning: {warning}") for warning in run.get("warnings") or []]
+    return [
+        ", ".join(filter(None, parts)),
+        *([f"  {terminal.paint(text, 'red')}"] if text else []),
+        *(terminal.paint(warning, "yellow") for warning in warnings),
+    ]
 
 
 def final_message(transport: Transport, run: Run) -> str:

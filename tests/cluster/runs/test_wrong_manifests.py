@@ -106,7 +106,42 @@ JOB_TYPES_WRONG = [
     ("no slots", "spec.concurrencyLimit", 0, "greater than or equal to 1"),
     ("git without URLs", "spec.git", {"allowedURLs": []}, "at least 1 items"),
     ("git allows every host", "spec.git", {"allowedURLs": ["https://*"]}, "should match"),
-    ("plain value in env", "spec.env", [{"name": "A", "value": "secret"}], "unknown field"),
+    ("no value in env", "spec.env", [{"name": "A"}], "either value or valueFrom"),
+    (
+        "two values in env",
+        "spec.env",
+        [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}],
+        "either value or valueFrom",
+    ),
+    (
+        "two sources in env",
+        "spec.env",
+        [
+            {
+                "name": "A",
+                "valueFrom": {
+                    "secretKeyRef": {"name": "a", "key": "b"},
+                    "configMapKeyRef": {"name": "a", "key": "b"},
+                },
+            }
+        ],
+        "either secretKeyRef or configMapKeyRef",
+    ),
+    ("size without a unit", "spec.sizes", {"workspace": "8"}, "should match"),
+    ("size of nothing", "spec.sizes", {"tmp": "0Gi"}, "should match"),
+    (
+        "clone of no commit",
+        "spec.git",
+        {"allowedURLs": ["https://github.com/acme/*"], "depth": 0},
+        "greater than or equal to 1",
+    ),
+    (
+        "a label of ours to propagate",
+        "spec.propagateLabels",
+        ["codexrun.dev/run"],
+        "may not name the prefixes",
+    ),
+    ("AGENTS.md above a MiB", "spec.maxAgentsMdBytes", 2_000_000, "less than or equal to 1048576"),
     (
         "env takes HOME",
         "spec.env",

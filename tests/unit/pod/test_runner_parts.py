@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codexrun_core.codex.events import Event
 from codexrun_pod import termination
-from codexrun_pod.runner import resume, settings, watchdogs
+from codexrun_pod.runner import resume, settings, supervise, watchdogs
 from codexrun_pod.runner.codex import config as codex_config
-from codexrun_pod.runner.codex.progress import Failure, Progress
+from codexrun_pod.runner.codex.progress import Failure, Progress, is_instructions_cut
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.settings import ConfigError
@@ -293,6 +294,117 @@ def test_codex_waits_for_a_slow_model_longer_than_the_runner_does(seconds):
     mine = settings.from_env({"CODEXRUN_RUN": json.dumps({**RUN, "stallSeconds": seconds})})
     gate = tomllib.loads(codex_config.config_toml(mine))["model_providers"]["gate"]
     assert gate["stream_idle_timeout_ms"] == (seconds + 30) * 1000
+
+
+def test_caches_lie_in_home_where_the_image_s_own_folder_cannot_be_written(tmp_path, monkeypatch):
+    mine = settings.from_env(environ(tmp_path))
+    # a read-only root, also for root
+    monkeypatch.setattr(os, "access", lambda path, _: str(path).startswith(str(tmp_path)))
+    (tmp_path / "mine").mkdir()
+    given_ = {
+        "GOPATH": "/go",
+        "CARGO_HOME": str(tmp_path / "mine" / "cargo"),
+        "PATH": "/go/bin:/usr/bin",
+    }
+    environment = codex_config.environment(given_, mine)
+    assert environment["GOPATH"] == str(mine.home / "go")
+    assert environment["CARGO_HOME"] == str(tmp_path / "mine" / "cargo"), "it can be written"
+    assert environment["PATH"] == given_["PATH"]
+    assert "GRADLE_USER_HOME" not in environment, "a tool's own default is in HOME"
+
+
+def test_commits_have_an_identity_and_the_image_s_own_stands_above_it(tmp_path):
+    text = codex_config.GITCONFIG.format(workspace='"/workspace"')
+    (tmp_path / "system").write_text("[user]\n\tname = Acme Bot\n")
+    home = tmp_path / ".gitconfig"
+    home.write_text(text.replace("/etc/gitconfig", str(tmp_path / "system")))
+    lines = home.read_text()
+    assert lines.index("[user]") < lines.index("[include]"), "the later one counts"
+    assert "email = codexrun@localhost" in lines
+
+
+SERVER = {"name": "tracker", "command": ["serve"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "start", "call"),
+    [
+        ({}, None, 101),
+        ({"startTimeoutSeconds": 90, "callTimeoutSeconds": 7}, 90, 7),
+    ],
+)
+def test_mcp_servers_have_the_job_type_s_times(more, start, call):
+    run = {
+        **RUN,
+        "timeoutSeconds": 100,
+        "mcpServers": [SERVER | more],
+        "allowedTools": ["mcp:tracker"],
+    }
+    config = tomllib.loads(
+        codex_config.config_toml(settings.from_env({"CODEXRUN_RUN": json.dumps(run)}))
+    )
+    server = config["mcp_servers"]["tracker"]
+    assert server.get("startup_timeout_sec") == start
+    assert server["tool_timeout_sec"] == call, "by default no call ends before the run"
+
+
+def test_silence_while_mcp_servers_start_names_them_and_lasts_longer():
+    slow = [SERVER | {"startTimeoutSeconds": 300}, {"name": "docs"}]
+    limits, cause = supervise.mcp_start(WATCH, slow)
+    assert limits.stall == 315
+    assert "tracker, docs" in cause
+    stop = limits.silent(2000, 1000, 0, lambda: None, "Codex's start", cause=cause)
+    assert stop.reason == "stall"
+    assert "startTimeoutSeconds" in stop.message
+    longer, _ = supervise.mcp_start(watchdogs.TimeLimits(9000, 3000, 0), slow)
+    assert longer.stall == 3000, "never shorter than the run's own"
+
+
+@pytest.mark.parametrize(("given_", "used"), [(None, 32768), (0, 0), (100_000, 100_000)])
+def test_how_much_of_agents_md_is_read(given_, used):
+    run = RUN if given_ is None else {**RUN, "maxAgentsMdBytes": given_}
+    mine = settings.from_env({"CODEXRUN_RUN": json.dumps(run)})
+    assert tomllib.loads(codex_config.config_toml(mine))["project_doc_max_bytes"] == used
+
+
+@pytest.mark.parametrize(
+    ("event", "cut"),
+    [
+        (
+            {
+                "type": "item.completed",
+                "item": {"type": "error", "message": "above the `project_doc_max_bytes` setting"},
+            },
+            True,
+        ),
+        ({"type": "item.completed", "item": {"type": "error", "message": "another"}}, False),
+        (
+            {
+                "type": "item.completed",
+                "item": {"type": "agent_message", "text": "project_doc_max_bytes"},
+            },
+            False,
+        ),
+        ({"type": "item.completed", "item": 7}, False),
+        ({}, False),
+    ],
+)
+def test_codex_tells_of_instructions_that_it_has_cut(event, cut):
+    assert is_instructions_cut(Event(event)) is cut
+
+
+def test_warnings_are_bounded_masked_and_told_once(tmp_path):
+    log = Log(os.open(os.devnull, os.O_WRONLY))
+    log.mask = mask_of("hunter22")
+    report = TerminationReport(str(tmp_path / "message"), log)
+    for text in ("a hunter22", "a hunter22", *("x" * 1000 + str(n) for n in range(9))):
+        report.warn(text)
+    report.warn("one more")
+    report.write("done", Progress(final_message="f" * 5000), failure=Failure("config", "m" * 900))
+    told = json.loads((tmp_path / "message").read_bytes())
+    assert told["warnings"][0] == "a ***"
+    assert len(told["warnings"]) <= 4
+    log.close()
 
 
 def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):

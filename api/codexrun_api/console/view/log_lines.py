@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 MAX_LINE_CHARACTERS = 4000  # the raw log has the rest
 MAX_SRC_CHARACTERS = 16
-_RUNNER_FIELDS = ("reason", "message", "exit_code", "duration_ms", "cost_tokens")
+_RUNNER_FIELDS = ("reason", "message", "commit", "exit_code", "duration_ms", "cost_tokens")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _summary(entry: Json) -> tuple[str, str, bool]:
     if isinstance(event, dict):
         return _event(Event(event))
     text = str(entry.get("text", ""))
-    if entry.get("src") != "runner":
+    if entry.get("src") not in ("runner", "clone"):
         return "", text, entry.get("src") == "stderr" and "error" in text.lower()
     details = [f"{key}={entry[key]}" for key in _RUNNER_FIELDS if entry.get(key) not in (None, "")]
     return str(entry.get("phase", "")), " ".join([text, *details]), entry.get("status") == "failed"
