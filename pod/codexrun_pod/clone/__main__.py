@@ -37,6 +37,7 @@ from codexrun_pod.clone.log import CloneLog
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
 MAX_NAMED_FILES = 3  # in a warning
+MAX_NAME_CHARS = 80  # of such a file
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)  # before each further try of what may pass
 
 
@@ -217,10 +218,10 @@ class Cloned:
         """Return what people should know of the workspace."""
         if not self.lfs_files:
             return []
-        names = ", ".join(self.lfs_files[:MAX_NAMED_FILES])
+        names = ", ".join(name[:MAX_NAME_CHARS] for name in self.lfs_files[:MAX_NAMED_FILES])
         more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
         return [
-            f"files of the workspace that are pointers of Git LFS, whose content is not fetched:"
+            "files of the workspace that are pointers of Git LFS, whose content is not fetched:"
             f" {len(self.lfs_files)} ({names}{more})"
         ]
 
@@ -278,9 +279,11 @@ def _check_out(git: Git, url: str, ref: str, history: list[str]) -> None:
     refs/pull/7/head; short forms as git's own order has them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
-            # some servers give what no branch holds
-            with contextlib.suppress(CloneError):
+            try:  # some servers give what no branch holds
                 git.run_remote("fetch", "--quiet", *history, "origin", ref)
+            except CloneError as error:
+                if error.retryable:
+                    raise
         if git.run("cat-file", "-t", ref, must=False) != "commit":
             raise CloneError(f"{url} has no commit {ref}")
         git.run("checkout", "--quiet", "--detach", ref)

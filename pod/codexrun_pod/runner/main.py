@@ -190,7 +190,7 @@ def _end(
         turns=progress.turns,
         commands=progress.commands,
         failure=failure.json if failure else None,
-        final_message=progress.final_message or None,
+        final_message=log.mask.document(progress.final_message) or None,
     )
     return exit_code(failure is not None, stopped)
 

@@ -111,6 +111,6 @@ def test_the_commit_and_the_clone_s_log_are_kept(lab: Lab, facade: Facade, ended
     commit = ended["status"]["commitId"]
     assert len(commit) == 40
     assert row["commit_id"] == commit
-    first = facade.log(ended).splitlines()[1]
+    first = facade.log(ended).splitlines()[0]
     assert b'"src":"clone"' in first
     assert commit.encode() in first

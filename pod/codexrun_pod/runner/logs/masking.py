@@ -7,7 +7,12 @@ import base64
 import contextlib
 import json
 import re
-from typing import Any, Iterable, Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import (  # noqa: UP035 - the runner's floor is Python 3.9
+    Any,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from urllib.parse import quote, quote_plus
 
 STARS = "***"
