@@ -118,3 +118,43 @@ def test_the_log_says_when_the_patch_lacks_what_the_agent_added(pod, then, reaso
     lines = [line for line in result.lines if line.get("text") == "artifact.left_out"]
     assert (at / "dist/a").exists(), result
     assert [line["reason"] for line in lines] == reasons
+
+
+RULE = "The last rule: say please."
+
+
+@pytest.mark.parametrize(
+    ("limit", "whole"), [(None, False), (100_000, True)], ids=["by default", "a higher limit"]
+)
+def test_a_long_agents_md_is_cut_with_a_warning_or_read_whole(pod, limit, whole):
+    lines = "".join(f"Rule {number}: be kind to everybody.\n" for number in range(1200))
+    (pod.workspace / "AGENTS.md").write_text(lines + RULE + "\n")
+    more = {} if limit is None else {"maxAgentsMdBytes": limit}
+    result = pod.play("message", **more)
+    assert result.code == 0, result
+    rollouts = (pod.root / "home/.codex/sessions").rglob("*.jsonl")
+    assert any(RULE in path.read_text() for path in rollouts) is whole
+    warnings = result.runner.get("warnings", [])
+    assert ["maxAgentsMdBytes" in warning for warning in warnings] == ([] if whole else [True])
+
+
+def test_an_mcp_server_that_starts_too_slowly_is_named(pod):
+    server = {"name": "tracker", "command": ["sleep", "60"], "startTimeoutSeconds": 2}
+    result = pod.play(
+        "message", stall=1, mcpServers=[server], allowedTools=["mcp:tracker"], auditedTools=[]
+    )
+    assert result.code == 1
+    assert result.failure == "agent_error", (
+        "not a stall of the model: Codex's own limit comes first"
+    )
+    assert "tracker" in result.runner["failure"]["message"]
+
+
+def test_commits_of_an_agent_have_an_identity(pod):
+    git(pod.workspace, "init", "-q")
+    pod.start_gate()
+    pod.start_runner(
+        "scenario: shell\ncommand: git commit -q --allow-empty -m x; git log --format=%ae", git=True
+    )
+    result = pod.end()
+    assert "codexrun@localhost" in result.runner["finalMessage"]
