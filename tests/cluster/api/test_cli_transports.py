@@ -382,6 +382,14 @@ def test_doctor_finds_this_cluster_well(lab: Lab) -> None:
         assert f"ok      {check}: " in with_api.stdout, with_api
 
 
+@pytest.mark.alone
+def test_doctor_probes_a_gate_and_leaves_nothing(lab: Lab) -> None:
+    shown = Cli(lab, "cluster")("doctor", "--probe")
+    assert "ok      probe: " in shown, shown
+    for kind in ("cjt", "configmaps"):
+        assert "codexrun-probe-" not in lab.kubectl("get", kind).stdout
+
+
 def test_versions(ways: list[Cli]) -> None:
     rest, cluster = (way("--version") for way in ways)
     assert re.fullmatch(r"codexrun \S+\nserver   \S+\ncrd      codexrun.dev/v1alpha1\n", rest)

@@ -12,6 +12,7 @@ from manifests import job_type
 from codexrun_cli.doctor import probing, sandbox, surroundings
 from codexrun_cli.errors import CommandError, Unreachable
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.settings import Settings
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_pod.runner import sandbox as preflight
 
@@ -357,3 +358,17 @@ def test_how_a_probe_ended(status: dict, result: str, words: str) -> None:
     finding = probing.verdict({"status": status}, "gpt-5.5", "codexrun")
     assert finding["result"] == result
     assert words in finding["detail"]
+
+
+def test_the_cluster_is_looked_at_where_the_api_s_runs_are(
+    well: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+
+    def note_namespace(settings: Settings) -> None:
+        looked_at.append(settings.namespace)
+        raise Unreachable("no answer")
+
+    monkeypatch.setattr("codexrun_cli.transports.connection._cluster", note_namespace)
+    well.cli("doctor")
+    assert looked_at == ["codexrun"], "not the kubeconfig's own"

@@ -42,11 +42,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     if pod is None:
         for warning in warnings:
             if warning.reason == "FailedCreate":
-                return StartProblem(
-                    FailureClass.CONFIG,
-                    reasons.POD_REFUSED,
-                    f"No pod can be made: {warning.message}",
-                )
+                return _refused_pod(warning.message)
         return StartProblem(
             FailureClass.INTERNAL, reasons.STARTING, f"Job {job.name} has no pod yet", expected=True
         )
@@ -68,6 +64,23 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
         )
     return StartProblem(
         FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True
+    )
+
+
+def _refused_pod(said: str) -> StartProblem:
+    """The Job controller's words. A quota that is full may get room; one that wants a limit which
+    no container names will not (its plugin: "failed quota: NAME: must specify limits.cpu for:
+    agent,gate")."""
+    unnamed = "must specify" in said
+    advice = (
+        "; name it in the job type's resources and the chart's jobs.gate.resources and"
+        " jobs.clone.resources, or give the namespace a LimitRange with defaults"
+    )
+    return StartProblem(
+        FailureClass.CONFIG,
+        reasons.POD_REFUSED,
+        f"No pod can be made: {said}{advice if unnamed else ''}",
+        hopeless=unnamed,
     )
 
 

@@ -1028,6 +1028,18 @@ LATE = job(created=ago(600))
         failure__class="config",
     ),
     case(
+        "a quota wants a limit that no container names: hopeless at once",
+        given(
+            run("Starting"),
+            job(created=ago(20), active=0),
+            None,
+            warning("FailedCreate", "failed quota: q: must specify limits.cpu for: agent,gate"),
+        ),
+        SUSPEND,
+        phase="Stopping",
+        failure__class="config",
+    ),
+    case(
         "larger than any node: hopeless at once",
         given(run("Starting"), NEW, pod("Pending", node="", unschedulable=TOO_LARGE)),
         SUSPEND,
