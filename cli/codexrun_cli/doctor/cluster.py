@@ -1,5 +1,6 @@
 """The cluster itself: its version, our resources, and what the user may do there."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,11 +88,22 @@ def _rights(transport: Any) -> Iterator[Json]:
         namespace = transport.kube.namespace
         yield failed(
             "rights",
-            f"you may not {', '.join(missing)}; somebody who may give rights can run the fix, with"
-            " your name in place of USER",
+            f"you may not {', '.join(missing)}",
             f"kubectl create role codexrun-user -n {namespace} --verb={verbs}"
             f" --resource={','.join(resources)} && kubectl create rolebinding codexrun-user"
-            f" -n {namespace} --role=codexrun-user --user=USER",
+            f" -n {namespace} --role=codexrun-user"
+            f" --user={_user(transport)}",
         )
     else:
         yield ok("rights", f"all {len(RIGHTS)} that commands need")
+
+
+def _user(transport: Any) -> str:
+    """Return who the apiserver takes the caller for, quoted for a shell: somebody else runs the
+    fix."""
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = attempt(lambda: transport.loop.call(transport.kube.create(path, body)))
+    if isinstance(answer, CommandError):
+        return "USER"
+    return shlex.quote(str(answer["status"]["userInfo"]["username"]))

@@ -169,7 +169,10 @@ def test_a_missing_right_is_named(well: Stand) -> None:
         "failed  rights: you may not create codexruns\n        fix: kubectl create role"
         " codexrun-user" in done.out
     )
-    assert "--verb=create " in done.out
+    assert (
+        "--verb=create --resource=codexruns.codexrun.dev && kubectl create rolebinding" in done.out
+    )
+    assert "--user=ada\n" in done.out
 
 
 def test_an_api_that_is_away_and_a_wrong_token(well: Stand) -> None:
@@ -205,8 +208,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90 s late\n        fix: is the database up? kubectl logs"
-        " deploy/codexrun-api" in done.out
+        "failed  registry: writes are 90 s late\n        fix: kubectl logs -n codexrun"
+        " -l app.kubernetes.io/component=api" in done.out
     )
 
 
@@ -225,8 +228,9 @@ def test_without_the_api_or_a_key_it_says_how_to_get_them(well: Stand) -> None:
     done = well.cli("doctor")
     assert done.code == 0, "none of these must be there"
     assert "fix: codexrun login URL, or CODEX_CONTROL_URL" in done.out
-    assert "fix: helm upgrade --set api.enabled=true" in done.out
-    assert "fix: helm upgrade --set model.existingSecret=NAME" in done.out
+    change = "fix: helm upgrade codexrun charts/codexrun -n codexrun --reuse-values --set"
+    assert f"{change} api.enabled=true" in done.out
+    assert f"{change} model.existingSecret=NAME" in done.out
 
 
 def test_a_job_type_with_a_key_of_its_own(well: Stand) -> None:
