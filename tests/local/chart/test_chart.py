@@ -16,6 +16,7 @@ import yaml
 from docblocks import Block, all_blocks
 
 from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES, InputsError, check_inputs
+from codexrun_operator.settings import CLONE_RESOURCES, GATE_RESOURCES
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/codexrun"
@@ -399,9 +400,14 @@ def test_the_agents_account_is_bound_to_nothing(everything: list[Manifest]) -> N
 
 
 def test_operator_environment_with_a_real_model() -> None:
-    assert environment(
+    given = environment(
         render(*REAL, "image.repository=registry.acme.io/codexrun", "image.tag=1.2.3")
-    ) == {
+    )
+    assert json.loads(given.pop("CODEXRUN_POD_RESOURCES") or "") == {
+        "gate": GATE_RESOURCES,
+        "clone": CLONE_RESOURCES,
+    }
+    assert given == {
         "CODEXRUN_NAMESPACE": None,
         "CODEXRUN_POD_NAME": None,
         "CODEXRUN_LEASE": "codexrun-operator",
@@ -416,6 +422,15 @@ def test_operator_environment_with_a_real_model() -> None:
         "CODEXRUN_JOB_TTL_SECONDS": "86400",
         "CODEXRUN_LOG_LEVEL": "info",
     }
+
+
+def test_resources_of_gate_and_clone_step_are_values() -> None:
+    given = environment(
+        render("jobs.gate.resources.limits.cpu=500m", "jobs.clone.resources.limits.memory=4Gi")
+    )
+    resources = json.loads(given["CODEXRUN_POD_RESOURCES"] or "")
+    assert resources["gate"]["limits"] == GATE_RESOURCES["limits"] | {"cpu": "500m"}
+    assert resources["clone"]["limits"] == {"memory": "4Gi"}
 
 
 def test_operator_environment_with_a_company_s_endpoint() -> None:
