@@ -83,6 +83,8 @@ PAIRS = [
     ("the cleanup to the api", CLEANUP, API, 8080, (True, True, True)),
     ("a node's address to the api", NODE, API, 8080, (True, True, False)),
     ("a pod of the team to the demo model", TEAM, DEMO_MODEL, 8080, (False, False, False)),
+    ("a pod of the team to the probes", TEAM, API, 8082, (False, False, False)),
+    ("a run to the probes", RUN, API, 8082, (False, False, False)),
     ("the demo model to the internet", DEMO_MODEL, PROVIDER, 443, (False, False, False)),
     ("the api to Postgres", API, Outside("10.9.9.9"), 5432, (True, True, True)),
     ("the operator to the apiserver", OPERATOR, NODE, 6443, (True, True, True)),

@@ -11,9 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg
 import pytest
-from conftest import NUMBERS
 from registry_rows import later, row, run_id
 from test_registry_crud import FULL
 
@@ -48,16 +46,9 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 @pytest.fixture
-def other_url(url: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def other_url(url: str, make_database: Callable[[str], str]) -> str:
     """An empty database of the other kind."""
-    if url.startswith("postgresql"):
-        return f"sqlite:///{tmp_path / 'other.db'}"
-    server = request.getfixturevalue("postgres")
-    name = f"registry{next(NUMBERS)}"
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    uri: str = server.get_uri(database=name)
-    return uri
+    return make_database("sqlite" if url.startswith("postgresql") else "postgresql")
 
 
 async def fill(registry: Registry) -> None:

@@ -1,4 +1,5 @@
-"""The OWASP API Security Top 10 (2023), one test each: https://owasp.org/API-Security/editions/2023.
+"""The OWASP API Security Top 10 (2023), one test each:
+https://owasp.org/API-Security/editions/2023/en/0x11-t10/
 
 Each shows the worst that the entry describes, tried on this api. The files that go deeper are named
 in docs/security.md.
