@@ -270,9 +270,13 @@ class ChangeOptions:
 
     @property
     def from_text(self) -> frozenset[str]:
-        """Return the inputs that `-p KEY=VALUE` gave as text."""
+        """Return the inputs that `-p KEY=VALUE` gave as text which could be another type's."""
+        from codexrun_core.schemas.typed_inputs import is_json_value
+
         pairs = (value.partition("=") for value in self.sets or ())
-        return frozenset(key for key, _, _ in pairs if not key.endswith(":"))
+        return frozenset(
+            key for key, _, text in pairs if not key.endswith(":") and is_json_value(text)
+        )
 
     def body(self) -> dict[str, Any]:
         """Return the request's fields; those that were not given are absent."""

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from codexrun_core.errors import Refused, Unavailable
 
@@ -182,7 +183,20 @@ def problem_of(error: Exception) -> Problem:
             )
 
 
+def _allowed_methods(request: Request) -> set[str]:
+    """Return the methods of all routes of the path; the router names those of the first one."""
+    routes = (
+        route
+        for included in request.app.routes
+        for route in getattr(getattr(included, "original_router", None), "routes", [included])
+    )
+    matching = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
+
+
 async def handle(request: Request, error: Exception) -> JSONResponse:
     """Answer an error; registered for every exception but those nobody foresaw."""
     headers = dict(getattr(error, "headers", None) or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
     return problem_of(error).response(request.state.request_id, headers)

@@ -22,6 +22,15 @@ def coerced(
     }
 
 
+def is_json_value(text: str) -> bool:
+    """Return whether the text is JSON of another type than text; no schema need be asked about any
+    other."""
+    try:
+        return not isinstance(json.loads(text), str)
+    except (ValueError, RecursionError):
+        return False
+
+
 def missing(inputs: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     """Return the required inputs that are absent and have no default, with what the schema says of
     each."""
@@ -38,11 +47,7 @@ def missing(inputs: Mapping[str, Any], schema: Schema) -> dict[str, str]:
 def _coerced(text: str, part: Any) -> Any:
     if not isinstance(part, Mapping) or not _needs_json(text, part):
         return text
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return text if isinstance(value, str) else value
+    return json.loads(text) if is_json_value(text) else text
 
 
 def _needs_json(text: str, part: Schema) -> bool:

@@ -353,7 +353,7 @@ def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
 
 
 WRONG = [
-    (["start"], "Missing argument"),
+    (["start"], "name a job type; `codexrun jobtypes list` shows what can be started"),
     (["start", "hello", "-p", "name"], '"name" is not a valid input; write KEY=VALUE'),
     (["start", "hello", "-p", "n:=x"], "what stands after := is not valid JSON"),
     (["start", "hello", "-f", "/not/there"], "/not/there"),
@@ -374,9 +374,10 @@ WRONG = [
     (["logs", "x", "--format", "xml"], "use pretty or jsonl"),
     (["wait", "x", "--for", "done"], "write phase=STATUS"),
     (["cancel", "x", "-j", "hello"], "give names, or a filter"),
-    (["diff", "a"], "Missing argument"),
+    (["diff"], "Missing argument"),
+    (["diff", "a", "--log"], "name two runs to compare"),
     (["diff", "a", "b", "--spec", "--log"], "give one of --spec, --result and --log"),
-    (["stats", "--by", "week"], '"week": use job-type'),
+    (["stats", "--by", "week"], '"week" is not a valid grouping; use job-type'),
     (["completion", "csh"], '"csh" is not a supported shell'),
     (["help", "nothing"], '"nothing" is not a command'),
     (["config", "set", "token", "x"], "a token on the command line is seen by every process"),

@@ -34,9 +34,9 @@ def test_table(both: Stand) -> None:
     both.finished("--name", "mine")
     shown = both.cli("list").out
     assert (
-        re.sub(r"\d+[smhd]  +30s", "AGE  30s", shown)
-        == "NAME  STATUS     JOB-TYPE  ABOUT  AGE  TOKENS     COST  MESSAGE\nmine  succeeded "
-        " hello     world   AGE     120  $0.0042  Hello, **world**!\n"
+        re.sub(r"\d+[smhd]  +30s", "AGE       30s", shown)
+        == "NAME  STATUS     JOB-TYPE  ABOUT  AGE  DURATION  TOKENS     COST  MESSAGE\n"
+        "mine  succeeded  hello     world   AGE       30s     120  $0.0042  Hello, **wo...\n"
     )
 
 

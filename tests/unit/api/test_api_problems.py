@@ -101,7 +101,9 @@ async def test_404_of_a_run_and_of_a_path(stand: Stand) -> None:
 async def test_405_names_what_is_allowed(stand: Stand) -> None:
     answer = await stand.http.delete("/runs")
     check(answer, 405, "method-not-allowed")
-    assert answer.headers["Allow"] == "GET"
+    assert answer.headers["Allow"] == "GET, POST"
+    answer = await stand.http.put("/runs/x")
+    assert answer.headers["Allow"] == "DELETE, GET, PATCH"
 
 
 async def test_413_by_length_and_by_chunks(stand: Stand) -> None:

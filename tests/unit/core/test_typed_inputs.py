@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.schemas.typed_inputs import coerced, missing
+from codexrun_core.schemas.typed_inputs import coerced, is_json_value, missing
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,14 @@ def test_text_becomes_what_the_schema_wants(part: Any, text: str, value: Any) ->
 @given(st.dictionaries(st.text(), st.text()))
 def test_without_a_schema_all_stays_text(inputs: dict[str, str]) -> None:
     assert coerced(inputs, inputs, None) == inputs
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("3", True), ("true", True), ("[1]", True), ("main", False), ('"3"', False), ("", False)],
+)
+def test_which_text_could_be_another_type(text: str, other: bool) -> None:
+    assert is_json_value(text) is other
 
 
 def test_missing() -> None:
