@@ -61,11 +61,12 @@ test-local: venv codex ## Those that start processes: a browser, the real Codex,
 	$(VENV)/bin/pytest -m local $(PARALLEL_LOCAL) $(PYTEST_ARGS)
 
 .PHONY: faults
-faults: venv ## The operator among faults: every call, list and watch, long courses; the node's, of `make up`
+faults: venv ## The operator among faults of calls, lists, watches and, after `make up`, the node
 	CODEXRUN_EXAMPLES=300 CODEXRUN_FAULTS=all $(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS) \
 	  $(foreach name,faults state_slots stale store queue_cost leader, \
 	    tests/unit/operator/test_$(name).py) tests/local/operator/test_http_faults.py
-	@test -e .cluster/env || { echo "no cluster, so that nothing of the node was stopped: make up"; exit; }; \
+	@test -e .cluster/env || \
+	  { echo "no cluster, so that nothing of the node was stopped: make up"; exit; }; \
 	  set -a; . .cluster/env; set +a; \
 	  CODEXRUN_FAULTS=all $(VENV)/bin/pytest -v $(PYTEST_ARGS) tests/cluster/faults
 

@@ -117,7 +117,6 @@ def job(**more: Any) -> Job:
         "name": "hello-11111111-1",
         "uid": "job-1",
         "created": ago(240),
-        "started": more.get("created", ago(240)),
         "prompt": used,
         "model": "gpt-5.5",
         "active": 1,

@@ -58,10 +58,6 @@ EXAMPLES = {
     r"^https?://[^/@*]+/[^*]*\*?$": ("http://h/", "https://h.example/" + "r/" * 502 + "*"),
     r"^[-._a-zA-Z0-9]+$": (".", "k" * 253),
     r"^[A-Za-z_][A-Za-z0-9_]*$": ("_", "V" * 128),
-    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": (
-        "k",
-        f"{'d' * 253}/{'K' * 63}",
-    ),
     r"^[a-z][a-z0-9]{0,31}$": ("s", "s" * 32),
     r"^https?://[^\s@?#]+$": ("http://h", "https://h.example/" + "p" * 1006),
     r"^(shell|apply_patch|web_search|view_image"

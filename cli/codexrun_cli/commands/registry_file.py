@@ -13,7 +13,7 @@ from codexrun_cli.errors import CommandError, Unreachable, say
 from codexrun_cli.exit_codes import Code
 
 if TYPE_CHECKING:
-    from codexrun_core.registry.export_format import Entry, Reader
+    from codexrun_core.registry.export.format import Entry, Reader
 
 RUNS_PER_TRANSACTION = 100
 
@@ -46,7 +46,7 @@ def import_runs() -> None:
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli import < runs.jsonl
     """
-    from codexrun_core.registry.export_format import Reader
+    from codexrun_core.registry.export.format import Reader
 
     reader = Reader()
     with _problems():
@@ -63,8 +63,8 @@ def import_runs() -> None:
 
 async def _export() -> int:
     from codexrun_core.registry import Registry, schema
-    from codexrun_core.registry.export_format import end_line, entry_line, head_line
-    from codexrun_core.registry.transfer import registry_url
+    from codexrun_core.registry.export.format import end_line, entry_line, head_line
+    from codexrun_core.registry.export.transfer import registry_url
 
     runs = 0
     async with await Registry.open(registry_url(os.environ)) as registry:
@@ -79,7 +79,7 @@ async def _export() -> int:
 
 async def _import(reader: "Reader") -> int:
     from codexrun_core.registry import Registry
-    from codexrun_core.registry.transfer import registry_url
+    from codexrun_core.registry.export.transfer import registry_url
 
     inserted = 0
     async with await Registry.open(registry_url(os.environ)) as registry:
@@ -97,7 +97,7 @@ async def _import(reader: "Reader") -> int:
 
 
 def _lines() -> Iterator[bytes]:
-    from codexrun_core.registry.export_format import MAX_LINE_BYTES
+    from codexrun_core.registry.export.format import MAX_LINE_BYTES
 
     while line := sys.stdin.buffer.readline(MAX_LINE_BYTES):
         yield line
@@ -108,7 +108,7 @@ def _problems() -> Iterator[None]:
     """Put what is wrong with file or database into words."""
     from codexrun_core.errors import Unavailable
     from codexrun_core.registry import SchemaError
-    from codexrun_core.registry.export_format import BadExport
+    from codexrun_core.registry.export.format import BadExport
 
     try:
         yield

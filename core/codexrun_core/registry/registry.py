@@ -1,10 +1,10 @@
 """The registry's one class: written by the mirror, read by every screen and caller."""
 
+from codexrun_core.registry.export.transfer import Transfer
 from codexrun_core.registry.presence import Presence
 from codexrun_core.registry.retention import Retention
 from codexrun_core.registry.rows import Rows
 from codexrun_core.registry.totals import Totals
-from codexrun_core.registry.transfer import Transfer
 from codexrun_core.registry.transitions import Transitions
 
 

@@ -247,7 +247,9 @@ class CrowdedCluster(HostileCluster):
     most = 200
 
     @initialize(limit=st.integers(1, 3), data=st.data())
-    def begin(self, limit: int, data: st.DataObject | None = None) -> None:  # type: ignore[override]
+    def begin(  # type: ignore[override]
+        self, limit: int, data: st.DataObject | None = None
+    ) -> None:
         super().begin(limit=limit)
         if data is not None:
             for number in range(data.draw(st.integers(self.most // 2, self.most))):

@@ -293,7 +293,7 @@ async def test_cleanup_is_for_good_while_the_object_is_still_there(stand: Stand)
     run = (await stand.start()).json()
     await stand.finish(run["name"])
     archive = stand.services.archive
-    body = {"older_than": "2100-01-01T00:00:00Z"}
+    body = {"older_than": "2100-01-01T00:00:00Z", "force": True}
     assert (await stand.http.post("/cleanup", json=body)).json()["removed"] == 1
     label = {"metadata": {"labels": {"team": "late"}}}
     stand.kube.patch(f"{stand.kube.runs}/{run['name']}", label)

@@ -37,7 +37,12 @@ class Ingest:
         self.archive = archive
         self.told: list[str] = []
         self.app = create_ingest_app(
-            archive, self.authenticate, self.note, self.note, find_run=self.find_run
+            archive,
+            self.authenticate,
+            self.note,
+            self.note,
+            find_run=self.find_run,
+            is_removed=self.is_removed,
         )
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app),
@@ -55,6 +60,9 @@ class Ingest:
 
     async def find_run(self, run_id: str) -> None:
         self.told.append(run_id)
+
+    async def is_removed(self, _run_id: str) -> bool:
+        return False
 
 
 @pytest.fixture

@@ -34,18 +34,18 @@ VERDICTS: list[tuple[str, str | None, Verdict]] = [
     ("Rejected", None, Verdict.REFUSED),
     ("Paused", "OfATomorrow", Verdict.ADMITTED),
 ]
-# Reason, status and code of the problem, exit code and title of the error.
-REFUSALS: list[tuple[str | None, int, str, Code, str]] = [
-    ("ConcurrencyLimit", 429, "concurrency-limit", Code.FAILED, "ConcurrencyLimit"),
-    ("Suspended", 429, "job-type-suspended", Code.FAILED, "Suspended"),
-    ("JobTypeHeld", 429, "job-type-held", Code.FAILED, "JobTypeHeld"),
-    ("JobRefused", 429, "job-type-held", Code.FAILED, "JobRefused"),
-    ("QueueFull", 429, "queue-full", Code.FAILED, "QueueFull"),
-    ("JobTypeNotFound", 404, "job-type-not-found", Code.NOT_FOUND, "Not Found"),
-    ("PromptNotFound", 422, "prompt-not-found", Code.FAILED, "PromptNotFound"),
-    ("InvalidInputs", 422, "invalid-inputs", Code.FAILED, "InvalidInputs"),
-    ("OfATomorrow", 422, "of-a-tomorrow", Code.FAILED, "OfATomorrow"),
-    (None, 422, "rejected", Code.FAILED, "Rejected"),
+# Reason, status and code of the problem, exit code of the error.
+REFUSALS: list[tuple[str | None, int, str, Code]] = [
+    ("ConcurrencyLimit", 429, "concurrency-limit", Code.FAILED),
+    ("Suspended", 429, "job-type-suspended", Code.FAILED),
+    ("JobTypeHeld", 429, "job-type-held", Code.FAILED),
+    ("JobRefused", 429, "job-type-held", Code.FAILED),
+    ("QueueFull", 429, "queue-full", Code.FAILED),
+    ("JobTypeNotFound", 404, "job-type-not-found", Code.NOT_FOUND),
+    ("PromptNotFound", 422, "prompt-not-found", Code.FAILED),
+    ("InvalidInputs", 422, "invalid-inputs", Code.FAILED),
+    ("OfATomorrow", 422, "of-a-tomorrow", Code.FAILED),
+    (None, 422, "rejected", Code.FAILED),
 ]
 
 
@@ -71,16 +71,16 @@ def test_a_run_without_a_status_has_no_verdict() -> None:
     assert verdict_of(CodexRun.model_validate(raw)) is Verdict.PENDING
 
 
-@pytest.mark.parametrize(("reason", "status", "problem_code", "exit_code", "title"), REFUSALS)
+@pytest.mark.parametrize(("reason", "status", "problem_code", "exit_code"), REFUSALS)
 def test_each_door_tells_a_refusal_in_its_own_way(
-    reason: str | None, status: int, problem_code: str, exit_code: Code, title: str
+    reason: str | None, status: int, problem_code: str, exit_code: Code
 ) -> None:
     raw = raw_run("Rejected", reason, message="the operator's words")
     problem = refusal_problem(CodexRun.model_validate(raw), 7)
     assert (problem.status, problem.code) == (status, problem_code)
     assert problem.retry_after == (7 if status == 429 else None)
     error = cluster_start._refusal(raw)
-    assert (error.code, error.title) == (exit_code, title)
+    assert error.code is exit_code
     if status != 404:
         assert problem.detail == error.detail == "the operator's words"
     else:

@@ -306,12 +306,12 @@ def test_the_gate_finds_its_files_where_it_looks_for_them() -> None:
 @pytest.mark.parametrize(
     ("job", "most_bytes", "most_volumes", "most_variables"),
     [
-        (built(), 6_200, 6, 4),
-        (built(settings=replace(WITH_API, model=AZURE)), 6_570, 6, 4),
+        (built(), 6_370, 6, 4),
+        (built(settings=replace(WITH_API, model=AZURE)), 6_730, 6, 4),
         (
             built(run(workspace={"git": {"url": URL, "ref": "main"}}), kind(**RICH), WITH_API),
-            7_540,
-            8,
+            8_070,
+            9,
             7,
         ),
     ],
@@ -688,7 +688,8 @@ def test_a_clone_that_fails_can_ship_its_log() -> None:
     settings = replace(SETTINGS, ingest_url="http://api:8081")
     job = built(run(workspace=WORKSPACE), kind(git=GIT), settings)
     assert config(job, "clone", "CODEXRUN_CLONE")["ingestURL"] == "http://api:8081"
-    assert sees(job, "ingest-token") == {"clone", "gate"}
+    assert sees(job, "ingest-token") == {"clone"}
+    assert sees(job, "gate-files") == {"gate"}, "where the model's key is too"
 
 
 def test_sizes_reach_volumes_runner_clone_and_limits() -> None:
@@ -774,9 +775,10 @@ def test_labels_of_the_run_go_as_far_as_the_job_type_says() -> None:
     keys = ["team", "absent", "codexrun.dev/run-uid"]
     job = built(of, kind(propagateLabels=keys, podTemplate={"labels": {"team": "of the type"}}))
     for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
-        assert labels["team"] == "payments"
         assert labels["codexrun.dev/run-uid"] == UID
         assert labels.keys() & {"other", "absent"} == set()
+    assert job["metadata"]["labels"]["team"] == "payments"
+    assert job["spec"]["template"]["metadata"]["labels"]["team"] == "of the type"
 
 
 def test_gate_and_clone_have_the_installation_s_resources() -> None:

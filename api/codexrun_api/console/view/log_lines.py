@@ -117,14 +117,14 @@ def _closed(raw: bytes) -> bytes:
     returned as no JSON at all."""
     closing = []
     in_string = escaped = False
-    last_escape = len(raw)
+    escapes = (len(raw), len(raw))  # where the last one begins, and the one before
     for at, byte in enumerate(raw):
         if in_string:
             if escaped:
                 escaped = False
             elif byte == _BACKSLASH:
                 escaped = True
-                last_escape = at
+                escapes = (at, escapes[0])
             elif byte == _QUOTE:
                 in_string = False
         elif byte == _QUOTE:
@@ -135,8 +135,9 @@ def _closed(raw: bytes) -> bytes:
             closing.pop()
     if not in_string:
         return b""
-    if _CUT_ESCAPE.fullmatch(raw, last_escape):
-        raw = raw[:last_escape]
+    for escape in escapes:
+        if _CUT_ESCAPE.fullmatch(raw, escape):
+            raw = raw[:escape]
     text = raw.decode("utf-8", "ignore").encode()  # a character may have been cut in two
     return text + b'"' + bytes(reversed(closing))
 

@@ -2,7 +2,7 @@
 warnings. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,10 +47,11 @@ def reason_of(class_: FailureClass) -> str:
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
-def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
+def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> StartProblem:
     """Return the first cause that explains why the agent does not run, the more certain ones
     first; Kubernetes' last warning where none does."""
-    newest_first = sorted(warnings, key=lambda warning: warning.last_seen or LONG_AGO, reverse=True)
+    # Of those of one second the later comes later.
+    newest_first = sorted(warnings, key=lambda warning: warning.last_seen or LONG_AGO)[::-1]
     if pod is None and job.waits_for_resumption:
         return StartProblem(
             FailureClass.INTERNAL,
@@ -130,7 +131,7 @@ def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
         return StartProblem(
             FailureClass.CONFIG,
             reasons.MISSING_VOLUME,
-            f"A volume of the pod cannot be had: {_text(warning)}",
+            f"Cannot mount a volume of the pod: {_text(warning)}",
         )
     if warning.reason not in SANDBOX_WARNINGS:
         return None

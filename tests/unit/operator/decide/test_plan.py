@@ -1527,7 +1527,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             pod("Pending", foreign_init={"proxy": waiting("ErrImagePull", "no such host")}),
         ),
         reason="ImagePull",
-        message="The image of container proxy cannot be had (ErrImagePull): no such host",
+        message="Cannot pull the image of container proxy (ErrImagePull): no such host",
     ),
     case(
         "a node without the handler of the runtime class",

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import insert_once
-from codexrun_core.registry.export_format import Entry
+from codexrun_core.registry.export.format import Entry
 from codexrun_core.registry.queries import RUN_COLUMNS
 from codexrun_core.registry.rows import RunEvent
 from codexrun_core.registry.tables import run_events, runs

@@ -1,0 +1,1 @@
+"""The registry as a file of JSON lines, out and in again."""
