@@ -139,7 +139,7 @@ JOB_TYPES_WRONG = [
         "a label of ours to propagate",
         "spec.propagateLabels",
         ["codexrun.dev/run"],
-        "may not name the prefixes",
+        "may not name keys with the prefixes",
     ),
     ("AGENTS.md above a MiB", "spec.maxAgentsMdBytes", 2_000_000, "less than or equal to 1048576"),
     (

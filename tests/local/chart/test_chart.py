@@ -259,7 +259,10 @@ def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Ma
             for c in deployment["spec"]["template"]["spec"]["containers"]
             for p in c["ports"]
         }
-        assert {port["targetPort"] for port in service["spec"]["ports"]} == ports - {"ingest"}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} == ports - {
+            "ingest",
+            "probes",
+        }
 
 
 def test_pods_are_restricted(everything: list[Manifest]) -> None:

@@ -134,9 +134,12 @@ def test_a_table_is_as_wide_as_the_terminal(stand: Stand, width: int) -> None:
     assert max(len(line) for line in ESCAPE.sub("", text).splitlines()) <= width
 
 
-def test_without_a_terminal_nothing_is_cut(stand: Stand) -> None:
+def test_without_a_terminal_a_message_is_cut_unless_all_is_asked_for(stand: Stand) -> None:
     stand.finished("--name", "mine", result={"message": "word " * 60})
-    assert b"word " * 59 in process(stand, "list", COLUMNS="").stdout
+    printed = process(stand, "list", COLUMNS="").stdout
+    assert b"word " * 20 in printed
+    assert b"word " * 25 not in printed
+    assert b"word " * 59 in process(stand, "list", "-o", "wide", COLUMNS="").stdout
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- 2>&-"])

@@ -1,14 +1,14 @@
 """What real models do beside messages and commands comes through the gate, with each Codex: nothing
 of it is taken out or refused, and it comes back in the next request."""
 
-import json
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from codex_stand import Pod
+from ingest_stand import Ingest
 from tool_calls import ALL
 
 CLASSIC = "gpt-5.5"
@@ -69,40 +69,9 @@ def test_an_image_that_the_provider_has_made_ends_the_run(pod):
     assert "image_generation_call" in result.gate["stop"]["message"]
 
 
-class Api(BaseHTTPRequestHandler):
-    """An ingest port that has a rollout, and takes everything else."""
-
-    rollout = b""
-    log_bytes = 0
-
-    def do_GET(self):
-        self.reply(self.rollout)
-
-    def do_POST(self):
-        self.take()
-
-    def do_PUT(self):
-        self.take()
-
-    def take(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.startswith("/ingest/log"):
-            type(self).log_bytes += len(body)
-        self.reply(json.dumps({"size": self.log_bytes, "ended": "end=" in self.path}).encode())
-
-    def reply(self, body):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Print nothing."""
-
-
 @pytest.fixture
 def api():
-    handler = type("ThisApi", (Api,), {})
+    handler = type("ThisApi", (Ingest,), {"kept": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield handler, f"http://127.0.0.1:{server.server_port}"

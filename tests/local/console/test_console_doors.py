@@ -23,6 +23,7 @@ ACTIONS = (
     "/console/runs/{id}/retry",
     "/console/runs/{id}/rerun",
     "/console/runs/{id}/delete",
+    "/console/runs/{id}/priority",
     "/console/start/hello",
     "/console/bulk",
 )
@@ -94,7 +95,7 @@ async def test_a_wrong_label_or_order_is_said_in_the_same_words(
     http: httpx.AsyncClient, query: dict[str, str]
 ) -> None:
     answer = await http.get("/console/runs", params=query)
-    assert answer.status_code == 422
+    assert answer.status_code == 200, "what else was asked for is shown"
     assert ("is not a valid label selector; write key=value" in answer.text) or (
         "is not a valid sort order; use created" in answer.text
     )

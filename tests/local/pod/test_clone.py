@@ -214,22 +214,6 @@ def test_a_host_that_only_a_proxy_reaches(run, server):
     assert "proxy" not in (workspace / ".git/config").read_text(), "the agent has no use for it"
 
 
-def test_a_certificate_of_an_unknown_ca_names_the_way_out(tmp_path):
-    repository = {"url": "https://git.example/a", "allowedURLs": ["https://git.example/*"]}
-    environment = {
-        "CODEXRUN_CLONE": json.dumps(repository),
-        "CODEXRUN_WORKSPACE": str(tmp_path),
-        "CODEXRUN_GIT_CREDENTIALS": str(tmp_path),
-    }
-    settings = cloning.from_env(environment)
-    git = cloning.Git(settings, allowed_url(settings.url, settings.allowed))
-    message = git._message_for(
-        "fatal: unable to access 'https://git.example/a/': SSL certificate problem: unable to get"
-        " local issuer certificate"
-    )
-    assert "git.caBundle" in message
-
-
 REFS = [
     (None, "third", "main"),
     ("main", "third", "main"),

@@ -125,7 +125,24 @@ def patched_at_creation(lab: Lab, resource: str, job_type: str, *patch: Json) ->
 def _until_in_force(lab: Lab, server: _Webhook, resource: str, job_type: str) -> None:
     """Wait until the apiserver asks; the objects that it is asked about are only tried."""
     metadata = {"generateName": "try-", "labels": {"codexrun.dev/job-type": job_type}}
-    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}
+    # As the namespace's Pod Security Standard, restricted, has it.
+    container = {
+        "name": "c",
+        "image": "none",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10_000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+    }
     deadline = time.monotonic() + PATIENCE
     while not server.called.is_set():
         assert time.monotonic() < deadline, "the webhook never came into force"

@@ -9,9 +9,16 @@ from typing import Any
 
 
 class Ingest(BaseHTTPRequestHandler):
-    """Takes what gates ship."""
+    """Takes what gates ship. `rollout`: of the run that theirs resumes."""
 
     kept: dict[str, bytes]
+    rollout = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.rollout)))
+        self.end_headers()
+        self.wfile.write(self.rollout)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
