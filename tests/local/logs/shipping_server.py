@@ -47,7 +47,7 @@ async def main(port, root):
         with (root / "told.jsonl").open("a") as file:
             file.write(json.dumps(about) + "\n")
 
-    async def on_usage(run_id, usage):
+    async def on_usage(run_id, usage, _waiting_until):
         tell(run_id=run_id, usage=usage.model_dump(mode="json"))
 
     async def on_log(run_id, path, size, complete, note):
