@@ -21,7 +21,7 @@ from slot_observer import SlotObserver
 WHOLE = os.environ.get("CODEXRUN_FAULTS") == "all"
 SEED = int(os.environ.get("CODEXRUN_SEED") or random.SystemRandom().randrange(10_000))
 PATIENCE = 600  # seconds until a wait gives up; a bound, never an assertion
-CALLS = 4  # of a run that succeeds: its Job, and three writes of its status
+CALLS = 5  # of a run that succeeds: its Job, three writes of its status, and an Event
 SUCCEEDED_LATE = {fault.name: fault for fault in ANSWERS}["applied after the client gave up"]
 
 
