@@ -112,15 +112,11 @@ def no_jobs(lab: Lab) -> Iterator[None]:
         for rule in before
     ]
 
-    def set_rules(wanted: list[Json]) -> None:
-        patch = json.dumps({"rules": wanted})
-        lab.kubectl("patch", "role", ROLE, "--type=merge", "-p", patch)
-
-    set_rules(without)
+    lab.patch_as_helm("role", ROLE, {"rules": without})
     try:
         yield
     finally:
-        set_rules(before)
+        lab.patch_as_helm("role", ROLE, {"rules": before})
 
 
 @pytest.mark.disruptive

@@ -56,13 +56,11 @@ def job_types_not_listable(lab: Lab) -> Iterator[None]:
         resources = [resource for resource in rule["resources"] if resource != "codexjobtypes"]
         if resources:
             rules.append({**rule, "resources": resources})
-    lab.kubectl("patch", "role", ROLE, "--type=merge", "-p", json.dumps({"rules": rules}))
+    lab.patch_as_helm("role", ROLE, {"rules": rules})
     try:
         yield
     finally:
-        lab.kubectl(
-            "patch", "role", ROLE, "--type=merge", "-p", json.dumps({"rules": before["rules"]})
-        )
+        lab.patch_as_helm("role", ROLE, {"rules": before["rules"]})
 
 
 @pytest.mark.disruptive
