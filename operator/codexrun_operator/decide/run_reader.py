@@ -37,6 +37,11 @@ def unreadable_fields(run: CodexRun) -> tuple[str, ...]:
     return run.unreadable if isinstance(run, PartlyReadRun) else ()
 
 
+def names_job_type(run: CodexRun) -> bool:
+    """Return whether the job type of the run could be read; else it has a stand-in."""
+    return not {"spec", "spec.jobType"} & set(unreadable_fields(run))
+
+
 def read_run(raw: Json) -> CodexRun:
     """Return a CodexRun as the apiserver sent it, without inputs that can start nothing; a
     PartlyReadRun, which is logged and counted, where some of it cannot be read.

@@ -220,6 +220,14 @@ async def test_one_that_runs_says_so_and_is_brought_to_its_end(field: str, value
     assert operator.stored()["usage"]["totalTokens"] == 110
 
 
+@pytest.mark.parametrize(("field", "value"), [*ODD, ("spec", "text")])
+async def test_one_that_runs_keeps_the_slot_of_its_job_type(field: str, value: Any) -> None:
+    operator = await begun()
+    edit(operator, {field: value})
+    operator.cache.update_job(told(operator.job, 99999))
+    assert operator.held == 1
+
+
 async def test_one_with_a_pod_can_be_cancelled_and_its_evidence_is_kept() -> None:
     operator = await begun()
     edit(operator, {"spec.limits": "none", "spec.cancel": by()})
