@@ -37,9 +37,10 @@ def unreadable_fields(run: CodexRun) -> tuple[str, ...]:
     return run.unreadable if isinstance(run, PartlyReadRun) else ()
 
 
-def names_job_type(run: CodexRun) -> bool:
-    """Return whether the job type of the run could be read; else it has a stand-in."""
-    return not {"spec", "spec.jobType"} & set(unreadable_fields(run))
+def is_readable(run: CodexRun, field: str) -> bool:
+    """Return whether this field of the spec is what the run says; else it is a stand-in or a
+    default. field: such as `jobType`."""
+    return not {"spec", f"spec.{field}"} & set(unreadable_fields(run))
 
 
 def read_run(raw: Json) -> CodexRun:

@@ -21,7 +21,7 @@ from codexrun_core.runs.label_keys import (
 from codexrun_operator.decide.message_pace import MessagePace
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.run_reader import names_job_type, read_run, unreadable_fields
+from codexrun_operator.decide.run_reader import is_readable, read_run, unreadable_fields
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
@@ -565,7 +565,7 @@ class Cache:
         not what it names.
         """
         run = self.runs.get(uid)
-        certain = run is not None and names_job_type(run)
+        certain = run is not None and is_readable(run, "jobType")
         freed = self.ledger.recount(
             uid,
             run.spec.job_type if run and certain else label,

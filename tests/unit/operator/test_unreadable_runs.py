@@ -271,6 +271,18 @@ async def test_the_pod_of_one_that_has_ended_is_let_go(phase: str) -> None:
     assert pod["metadata"]["finalizers"] == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("spec.ttlSecondsAfterFinished", "90d"), ("spec", "text")]
+)
+async def test_one_whose_time_cannot_be_read_is_not_deleted(field: str, value: Any) -> None:
+    operator = Operator()
+    ended = edited(run_json("Failed"), field, value)
+    ended["status"]["finishedAt"] = "2020-01-01T00:00:00Z"
+    operator.kube.put("codexruns", ended)
+    await operator.look(Key(Kind.EXPIRY, "hello"))
+    assert len(operator.kube.items(operator.kube.runs)) == 1
+
+
 async def test_one_that_has_ended_is_deleted_in_its_time() -> None:
     operator = Operator()
     ended = edited(run_json("Failed", ttlSecondsAfterFinished=60), "spec.limits", "none")
