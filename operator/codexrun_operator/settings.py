@@ -139,11 +139,18 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
-            gate_resources=resources.get("gate", GATE_RESOURCES),
-            clone_resources=resources.get("clone", CLONE_RESOURCES),
+            gate_resources=_resources(resources, "gate", GATE_RESOURCES),
+            clone_resources=_resources(resources, "clone", CLONE_RESOURCES),
             prices_file=Path(prices) if prices else None,
         ),
     )
+
+
+def _resources(given: Mapping[str, Any], part: str, default: Resources) -> Resources:
+    """Return what the chart has for a container; null, as of a release whose values are older, is
+    the default."""
+    resources: Resources | None = given.get(part)
+    return default if resources is None else resources
 
 
 def _identity(env: Mapping[str, str]) -> Identity | None:

@@ -41,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0  # since something else than headers came
     _receiving: asyncio.TimerHandle | None = None  # ends the head, or the body
     _sending: asyncio.TimerHandle | None = None
+    _unsent_bytes = 0  # when _sending was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,8 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._sent()
-        self._sending = self.loop.call_later(self.bounds.write_seconds, self._stop_sending)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -115,6 +115,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._receiving.cancel()
             self._receiving = None
 
+    def _await_reader(self) -> None:
+        self._sent()
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._sending = self.loop.call_later(self.bounds.write_seconds, self._stop_sending)
+
     def _sent(self) -> None:
         if self._sending is not None:
             self._sending.cancel()
@@ -127,6 +132,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._cut(part, 408, f"The {part} of the request did not end within {seconds:g} s.")
 
     def _stop_sending(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:  # slow, but it reads
+            self._await_reader()
+            return
         metrics.CUT.labels("answer").inc()
         self.transport.abort()
 

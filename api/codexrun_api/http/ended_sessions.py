@@ -53,8 +53,11 @@ class EndedSessions:
                 text = (self._folder / FILE).read_text(encoding="ascii")
             except FileNotFoundError:
                 pass
-            except (OSError, UnicodeDecodeError) as error:
+            except UnicodeDecodeError as error:
                 log.warning("logouts.unreadable", extra=fields(error=str(error)))
+            except OSError as error:
+                log.warning("logouts.unreadable", extra=fields(error=str(error)))
+                return {}  # asked again: the disk may answer next time
             self._ends = {line: _end_of(line) for line in text.splitlines()}
         return self._ends
 

@@ -7,7 +7,7 @@ transitions from then on.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
 from codexrun_api import metrics
@@ -39,21 +39,32 @@ class LogSealer:
         self._notifier = notifier
         self._wait = wait
         self.tasks: set[asyncio.Task[None]] = set()
+        self._run_ids: set[str] = set()  # of those tasks
 
     def __call__(self, transition: Transition) -> None:
         if transition.terminal and transition.run.started_at:
-            self._create_task(self._seal_when_due(transition.run))
+            self._begin(transition.run)
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
         """Seal what an earlier process did not. open_logs: runs that have started and ended, and
         whose rows do not say whether the log is complete."""
         for run in open_logs:
-            self._create_task(self._seal_when_due(run))
+            self._begin(run)
 
-    def _create_task(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _begin(self, run: RunRecord) -> None:
+        """Seal the log, once: a transition that an earlier process left pending may be of a log
+        that is caught up on."""
+        if run.run_id in self._run_ids:
+            return
+        task = asyncio.get_running_loop().create_task(self._seal_when_due(run))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._run_ids.add(run.run_id)
+
+        def forget(task: asyncio.Task[None]) -> None:
+            self.tasks.discard(task)
+            self._run_ids.discard(run.run_id)
+
+        task.add_done_callback(forget)
 
     async def _seal_when_due(self, run: RunRecord) -> None:
         """Seal the log in the archive first, then note it in the row; also in the row of a log

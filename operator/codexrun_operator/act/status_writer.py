@@ -104,8 +104,9 @@ class StatusWriter:
         else:
             message_only = only_message_differs(run.status, status)
             now_seconds = self._cache.clock()
-            self._cache.message_pace.record(uid, status, now_seconds, message_only=message_only)
             self._cache.update_run(written)
+            if uid in self._cache.runs:  # else it was deleted meanwhile
+                self._cache.message_pace.record(uid, status, now_seconds, message_only=message_only)
         if event:
             await events.post_event(self._kube, event)
 

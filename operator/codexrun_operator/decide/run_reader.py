@@ -37,6 +37,12 @@ def unreadable_fields(run: CodexRun) -> tuple[str, ...]:
     return run.unreadable if isinstance(run, PartlyReadRun) else ()
 
 
+def is_readable(run: CodexRun, field: str) -> bool:
+    """Return whether this field of the spec is what the run says; else it is a stand-in or a
+    default. field: such as `jobType`."""
+    return not {"spec", f"spec.{field}"} & set(unreadable_fields(run))
+
+
 def read_run(raw: Json) -> CodexRun:
     """Return a CodexRun as the apiserver sent it, without inputs that can start nothing; a
     PartlyReadRun, which is logged and counted, where some of it cannot be read.

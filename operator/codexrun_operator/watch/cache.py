@@ -21,7 +21,7 @@ from codexrun_core.runs.label_keys import (
 from codexrun_operator.decide.message_pace import MessagePace
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.run_reader import read_run, unreadable_fields
+from codexrun_operator.decide.run_reader import is_readable, read_run, unreadable_fields
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
@@ -561,15 +561,17 @@ class Cache:
     def _recount_holders(self, uid: str, label: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line.
 
-        `label`: the job type by its Job's or its pod's label, where the run itself is not known.
+        `label`: the job type by its Job's or its pod's label, where the run itself is not known, or
+        not what it names.
         """
         run = self.runs.get(uid)
+        certain = run is not None and is_readable(run, "jobType")
         freed = self.ledger.recount(
             uid,
-            run.spec.job_type if run else label,
+            run.spec.job_type if run and certain else label,
             self.jobs.get(uid),
             self.pods.get(uid),
-            certain=run is not None,
+            certain=certain,
         )
         if freed is not None:
             self.scheduler.offer(freed)

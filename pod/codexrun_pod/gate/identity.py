@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from codexrun_pod.gate import errors
+from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.key_filter import KeyFilter
 from codexrun_pod.gate.settings import Identity
@@ -101,20 +102,27 @@ class TokenSource:
                 **body,
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 allow_redirects=False,
+                auto_decompress=False,
                 proxy=self._endpoint.proxy,
                 timeout=aiohttp.ClientTimeout(total=EXCHANGE_SECONDS),
             ) as answer:
-                raw = no_secret.raw(await answer.content.read(MAX_ANSWER_BYTES))
+                raw = no_secret.raw(await Body(answer).read(MAX_ANSWER_BYTES))
                 headers = no_secret.headers(answer.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
             raise ExchangeError(_error(f"cannot be reached: {reason}")) from None
+        except UnreadableError as error:
+            problem = f"the answer's Content-Encoding is {no_secret.text(str(error))}"
+            raise ExchangeError(_error(problem, retryable=False)) from None
         try:
             parsed = json.loads(raw) if answer.status == 200 else None
         except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, dict) and not parsed.get("error"):
             return parsed
+        if answer.status == 200 and not isinstance(parsed, dict):
+            # It is not quoted: half an answer may hold the token.
+            raise ExchangeError(_error("the answer is no JSON object with an access_token"))
         read = errors.read(
             raw.decode("utf-8", "replace"),
             datetime.now(UTC),

@@ -11,6 +11,8 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from codexrun_api import metrics
 from codexrun_api.http.connections import BoundedProtocol, Bounds, ProbeProtocol
@@ -196,6 +198,33 @@ async def test_who_reads_nothing_of_an_answer_loses_the_connection() -> None:
                 await asyncio.sleep(SHORT / 5)
         answer = await rest_of(reader)
     assert len(answer) < 1_000 * 65536
+
+
+async def test_who_reads_slowly_keeps_the_connection() -> None:
+    """However often the time is over: each time some of the answer has gone."""
+
+    class SlowReader(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unsent = iter([900, 600, 300, 300])
+            self.aborted = asyncio.Event()
+
+        def get_write_buffer_size(self) -> int:
+            return next(self.unsent)
+
+        def abort(self) -> None:
+            self.aborted.set()
+
+    config = uvicorn.Config(Application(), log_config=None, lifespan="off")
+    config.load()
+    protocol = BoundedProtocol(config, ServerState(), {})
+    protocol.bounds = Bounds(write_seconds=0.0)
+    protocol.transport = transport = SlowReader()
+    protocol.flow = FlowControl(transport)
+    protocol.pause_writing()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await transport.aborted.wait()
+    assert list(transport.unsent) == []
 
 
 async def test_connections_of_all_and_of_one_address_are_bounded() -> None:

@@ -45,6 +45,12 @@ NEW_VALUES = (
     "metrics.dashboard",
     "rbac",
     "test",
+    "git",
+    "jobs.gate",
+    "jobs.clone",
+    "model.identity",
+    "model.dropReasoningIds",
+    "api.closed",
 )
 
 

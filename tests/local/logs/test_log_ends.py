@@ -67,6 +67,18 @@ async def test_an_evicted_pods_log_says_where_and_why_it_ends(archive, ends, tol
     assert cut_off() == before + 1
 
 
+async def test_a_log_that_is_told_of_twice_is_ended_once(archive, ends, told):
+    """By the start of a process, and by a transition that the one before left pending."""
+    before = cut_off()
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    ended = moved("Failed", failure={"class": "evicted", "message": "memory", "retryable": True})
+    ends.catch_up([ended.run])
+    ends(ended)
+    await settle(ends)
+    assert len(told) == 1
+    assert cut_off() == before + 1
+
+
 @pytest.mark.parametrize("phase", ["Running", "Stopping", "Queued"])
 async def test_a_run_that_goes_on_keeps_its_log_open(archive, ends, phase):
     archive.append_attempt(RUN, 1, 0, b"one\n")

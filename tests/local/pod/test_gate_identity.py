@@ -1,6 +1,7 @@
 """No key at all: the gate exchanges the ServiceAccount's token, renews what it got, and no token
 comes back to the agent."""
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.endpoint import Endpoint
+from codexrun_pod.gate.identity import TokenSource
 from codexrun_pod.gate.server import Gate
-from codexrun_pod.gate.settings import from_env
+from codexrun_pod.gate.settings import Identity, from_env
 
 SUBJECT = "eyJhbGciOiJSUzI1NiJ9.the-service-accounts.signature"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
@@ -203,3 +208,40 @@ async def test_an_exchange_that_nobody_answers_may_pass(stand: Stand) -> None:
     object.__setattr__(settings.identity, "token_url", "http://127.0.0.1:9/")
     assert (await stand.post())[0] == 502
     assert "cannot be reached" in stand.last_error["message"]
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SUBJECT)
+    loop = asyncio.get_running_loop()
+    connection = BaseProtocol(loop)
+    connection.connection_made(asyncio.Transport())
+    content = aiohttp.StreamReader(connection, 2**16, loop=loop)
+
+    class Pieces:
+        """A session, and its one answer."""
+
+        status = 200
+        headers = CIMultiDictProxy(CIMultiDict[str]())
+
+        def __init__(self) -> None:
+            self.content = content
+
+        @contextlib.asynccontextmanager
+        async def post(self, *_: Any, **__: Any):
+            content.feed_data(b'{"access_token": ')
+            loop.call_soon(content.feed_data, b'"short-lived"}')
+            loop.call_soon(content.feed_eof)
+            yield self
+
+    identity = Identity(token_url="http://x/token", token_file=tmp_path / "token")
+    source = TokenSource(identity, Endpoint(upstream="http://x/v1"))
+    assert await source.token(Pieces()) == "short-lived"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cut", ['{"access_token": "short-lived-1"', '["short-lived-1"]'])
+async def test_no_token_is_quoted_from_an_answer_that_is_none(stand: Stand, cut: str) -> None:
+    stand.provider.refusal = web.Response(text=cut)
+    _, answer = await stand.post()
+    assert b"short-lived" not in answer
+    assert "short-lived" not in json.dumps(stand.last_error)
+    assert "access_token" in stand.last_error["message"]

@@ -86,6 +86,23 @@ def test_a_broken_file_of_ended_sessions_ends_nothing_else(tmp_path: Path, conte
     assert "100.aa" in EndedSessions(tmp_path)
 
 
+def test_a_disk_that_fails_once_opens_no_ended_session_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    EndedSessions(tmp_path).add("100.aa", 10.0)
+    ended = EndedSessions(tmp_path)
+
+    def fail(*_: object, **__: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_text", fail)
+        assert "200.bb" not in ended
+    assert "100.aa" in ended
+    ended.add("200.bb", 10.0)
+    assert EndedSessions(tmp_path)._read().keys() == {"100.aa", "200.bb"}
+
+
 def test_a_folder_that_takes_nothing_ends_the_session_all_the_same(tmp_path: Path) -> None:
     ended = EndedSessions(tmp_path / "missing")
     ended.add("100.aa", 10.0)

@@ -17,7 +17,15 @@ from codexrun_operator.decide.observed import job_from
 from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.container_parts import env_json, quantity
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
-from codexrun_operator.settings import GitAccess, Identity, ModelAccess, PodSettings
+from codexrun_operator.settings import (
+    CLONE_RESOURCES,
+    GATE_RESOURCES,
+    GitAccess,
+    Identity,
+    ModelAccess,
+    PodSettings,
+    settings_from,
+)
 from codexrun_pod.gate.settings import CA_FILE, Settings
 
 SETTINGS = PodSettings(
@@ -779,6 +787,24 @@ def test_labels_of_the_run_go_as_far_as_the_job_type_says() -> None:
         assert labels.keys() & {"other", "absent"} == set()
     assert job["metadata"]["labels"]["team"] == "payments"
     assert job["spec"]["template"]["metadata"]["labels"]["team"] == "of the type"
+
+
+NEEDED = (
+    "CODEXRUN_NAMESPACE",
+    "CODEXRUN_POD_NAME",
+    "CODEXRUN_CONTROL_IMAGE",
+    "CODEXRUN_AGENT_IMAGE",
+    "CODEXRUN_UPSTREAM_URL",
+)
+
+
+@pytest.mark.parametrize("given", [None, "{}", '{"gate": null, "clone": null}'])
+def test_of_a_release_without_resources_the_defaults_hold(given: str | None) -> None:
+    environment = dict.fromkeys(NEEDED, "x")
+    if given is not None:
+        environment["CODEXRUN_POD_RESOURCES"] = given
+    pods = settings_from(environment).pods
+    assert (pods.gate_resources, pods.clone_resources) == (GATE_RESOURCES, CLONE_RESOURCES)
 
 
 def test_gate_and_clone_have_the_installation_s_resources() -> None:

@@ -220,6 +220,14 @@ async def test_one_that_runs_says_so_and_is_brought_to_its_end(field: str, value
     assert operator.stored()["usage"]["totalTokens"] == 110
 
 
+@pytest.mark.parametrize(("field", "value"), [*ODD, ("spec", "text")])
+async def test_one_that_runs_keeps_the_slot_of_its_job_type(field: str, value: Any) -> None:
+    operator = await begun()
+    edit(operator, {field: value})
+    operator.cache.update_job(told(operator.job, 99999))
+    assert operator.held == 1
+
+
 async def test_one_with_a_pod_can_be_cancelled_and_its_evidence_is_kept() -> None:
     operator = await begun()
     edit(operator, {"spec.limits": "none", "spec.cancel": by()})
@@ -261,6 +269,18 @@ async def test_the_pod_of_one_that_has_ended_is_let_go(phase: str) -> None:
     await operator.look(Key(Kind.EVIDENCE, UID))
     (pod,) = operator.kube.items(operator.kube.pods)
     assert pod["metadata"]["finalizers"] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("spec.ttlSecondsAfterFinished", "90d"), ("spec", "text")]
+)
+async def test_one_whose_time_cannot_be_read_is_not_deleted(field: str, value: Any) -> None:
+    operator = Operator()
+    ended = edited(run_json("Failed"), field, value)
+    ended["status"]["finishedAt"] = "2020-01-01T00:00:00Z"
+    operator.kube.put("codexruns", ended)
+    await operator.look(Key(Kind.EXPIRY, "hello"))
+    assert len(operator.kube.items(operator.kube.runs)) == 1
 
 
 async def test_one_that_has_ended_is_deleted_in_its_time() -> None:

@@ -288,6 +288,22 @@ async def test_nothing_is_remembered_of_a_run_that_is_over() -> None:
     assert len(operator.cache.message_pace) == 0
 
 
+async def test_nothing_is_remembered_of_a_run_that_is_deleted_while_it_is_written() -> None:
+    operator = await starting()
+    replace = operator.kube.replace
+
+    async def replace_and_delete(path: str, body: Json) -> Json:
+        written = await replace(path, body)
+        operator.cache.forget(UID)
+        return written
+
+    operator.kube.replace = replace_and_delete  # type: ignore[method-assign]
+    operator.pod(0, unschedulable(0))
+    await operator.settle()
+    assert operator.count("replace", "/status") == 1
+    assert len(operator.cache.message_pace) == 0
+
+
 @given(
     gaps=st.lists(st.integers(0, 10_000), max_size=40),
     reasons=st.lists(st.sampled_from(["ImagePull", "Unschedulable"]), min_size=40, max_size=40),
