@@ -444,6 +444,15 @@ WAITS = [
     ("a number of tries", {}, "failed after 3 retries", None),
     ("more than a life", {"Retry-After": "9e99"}, "", None),
     ("nonsense", {"Retry-After": "soon", "x-ratelimit-reset": "nan"}, "", None),
+    ("a number beyond all floats", {}, {"resets_in_seconds": 10**400}, None),
+    ("a negative one", {}, {"resets_in_seconds": -(10**400)}, None),
+    ("a time beyond all floats", {}, {"resets_at": 10**400}, None),
+    (
+        "a window of which something is left",
+        {"x-ratelimit-remaining": "57", "x-ratelimit-reset": "1795525200"},
+        "",
+        None,
+    ),
 ]
 
 
