@@ -305,8 +305,10 @@ class Exchange:
             prices = ledger.settings.prices
             received = self._received()
             account = meter.answered(ledger.account, self.events.last, received, prices, now())
-            if self.events.last.kind == "failed" and account.last_error is not None:
-                self._settle_error(account, account.last_error)
+            error = account.last_error
+            if error is not None and error is not ledger.account.last_error:
+                # Codex tries again what failed, and what is incomplete, such as by a filter.
+                self._settle_error(account, error)
             else:
                 ledger.settle(account)
         return allowed

@@ -397,7 +397,17 @@ async def test_a_whole_response_is_paid_whatever_its_header_says(stand):
     assert (stand.account.usage.total, stand.account.complete) == (120, True)
 
 
-@pytest.mark.parametrize("answer", [INVALID, WRONG_KIND.encode()], ids=["an event", "no event"])
+FILTERED = event(
+    "response.incomplete",
+    response={"usage": USAGE, "incomplete_details": {"reason": "content_filter"}},
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [INVALID, WRONG_KIND.encode(), FILTERED],
+    ids=["an event", "no event", "an answer that was filtered"],
+)
 async def test_what_a_stream_refused_for_good_is_not_asked_again(stand, answer):
     """Codex tries again whatever came inside of a stream; the conversation may still go on
     otherwise, as after its compaction."""
