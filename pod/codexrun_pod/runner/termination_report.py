@@ -4,7 +4,6 @@ what it knew."""
 from __future__ import annotations
 
 import time
-from itertools import accumulate
 from typing import Any, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import ReportKey
@@ -81,5 +80,7 @@ class TerminationReport:
 
 def _first(names: Sequence[str]) -> list[str]:
     """Return the first names, as many as the message has room for."""
-    ends = accumulate(len(name) for name in names)
-    return [name for name, end in zip(names, ends) if end <= MAX_MASKED_BYTES]
+    shown = list(names)
+    while sum(map(len, shown)) > MAX_MASKED_BYTES:
+        shown.pop()
+    return shown

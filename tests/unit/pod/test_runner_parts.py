@@ -112,7 +112,7 @@ DOCUMENTS = [
         ['{"id":7,"key":"hunter22"}\n'],
         '{"a": ["***"], "b": 1}',
     ),
-    ("that value, and no more", '{"key":"hunter22","id":7}', ['{"id":7,"key":"hunter22"}'], '"***"'),
+    ("that value alone", '{"key":"hunter22","id":7}', ['{"id":7,"key":"hunter22"}'], '"***"'),
     ("a key that is there twice", '{"a": "hunter22", "a": 1}', ["hunter22"], '{"a": 1}'),
     ("a value that is JSON's own", '{"message": "message"}', ["message"], '{"***": "***"}'),
 ]
@@ -194,6 +194,7 @@ def test_the_report_masks_cuts_and_counts(tmp_path):
 
 
 # settings and Codex's configuration
+
 
 def test_a_report_fits_whatever_was_masked_and_warned_of(tmp_path):
     log = Log(os.open(os.devnull, os.O_WRONLY))
