@@ -244,7 +244,7 @@ class Exchange:
         account = self.ledger.account
         if used is not None:
             account = meter.charged(account, used, self.ledger.settings.prices)
-        self._settle_error(replace(account, in_flight=None), error)
+        self._settle_error(account, error)
 
     def _settle_error(self, account: meter.Account, error: errors.UpstreamError) -> None:
         ledger = self.ledger
