@@ -329,9 +329,14 @@ def _empty(workspace: Path) -> None:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text().strip() or None
+        return path.read_text("utf-8").strip() or None
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError:
+        raise CloneError(
+            f"git.credentialsSecretRef of the job type: {path.name} of the Secret is not UTF-8;"
+            " correct the Secret"
+        ) from None
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:

@@ -24,6 +24,10 @@ PASSING = re.compile(
     r"|Resource temporarily unavailable",
     re.IGNORECASE,
 )
+# OpenSSL's words, and GnuTLS's, with which Debian builds its git.
+UNKNOWN_CA = re.compile(
+    r"SSL certificate problem|(server|certificate) verification failed", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(
             f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
         )
-    if "SSL certificate problem" in stderr:
+    if UNKNOWN_CA.search(stderr):
         return GitProblem(
             f"{url} has a certificate of a CA that is not known; name its CAs in the chart's"
             " git.caBundle"

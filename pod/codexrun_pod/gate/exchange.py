@@ -64,16 +64,14 @@ class Exchange:
         ledger: Ledger,
         request: web.Request,
         admitted: Admitted,
-        key: str | None,
         renew: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """key: the model's; None sends none. renew: gives another one once it is refused, None if
-        there is none."""
+        """renew: gives another key once the first one is refused, None if there is none."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
         self.renew: Callable[[], Awaitable[str | None]] | None = renew
-        self._use(key)
+        self._use(None)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
         self.digest = admitted.digest
@@ -95,23 +93,29 @@ class Exchange:
             lambda event: tools.forbidden_call(event, allowed, stripped), self.key_filter.raw
         )
 
-    async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def run(self, session: aiohttp.ClientSession, key: str | None) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
-        was none. A provider that wants to be asked again is, as long as the run may wait for it."""
+        was none. A provider that wants to be asked again is, as long as the run may wait for it.
+
+        key: the model's; None sends none.
+        """
+        self._use(key)
         while True:
-            if not await self._wait_for_provider():
-                return web.Response(status=499)  # the client left
             answer = await self._ask(session)
             if isinstance(answer, web.StreamResponse):
                 return answer
+            if not await self.wait_for_provider():
+                return web.Response(status=499)  # the client left
 
-    async def _wait_for_provider(self) -> bool:
+    async def wait_for_provider(self) -> bool:
         """Wait until the time that the provider has named, if it has; False if nobody needs the
         answer any longer."""
         ledger = self.ledger
         if (until := ledger.account.waiting_until) is None:
             return True
-        ends_at = time.monotonic() + (datetime.fromisoformat(until) - now()).total_seconds()
+        seconds = (datetime.fromisoformat(until) - now()).total_seconds()
+        ledger.touch(seconds)  # an earlier instance of the gate may have granted the time
+        ends_at = time.monotonic() + seconds
         while (remaining := ends_at - time.monotonic()) > 0:
             self._look_for_client()
             if self.client_left_at is not None or self.abandon or ledger.terminating:
@@ -119,6 +123,12 @@ class Exchange:
             await asyncio.sleep(min(remaining, CHECK_SECONDS))
         ledger.settle(replace(ledger.account, waiting_until=None))
         return True
+
+    def without_token(self, error: errors.UpstreamError) -> web.Response:
+        """Answer that there is no token; once where another try would get none either."""
+        self._settle_error(self.ledger.account, error)
+        self.ledger.log("token.missing", level="error", reason=error.message)
+        return self._failure(error.class_, 502)
 
     async def _ask(self, session: aiohttp.ClientSession) -> web.StreamResponse | None:
         """Send the request once; None if it is to be sent again."""
@@ -179,7 +189,7 @@ class Exchange:
             auto_decompress=False,  # aiohttp passes codings on that it does not know
             proxy=self.endpoint.proxy,
         )
-        answer = await self._while_attended(sending)
+        answer = await self.while_attended(sending)
         try:
             self.ledger.touch()
             if head_bytes(answer.raw_headers) > MAX_HEAD_BYTES:
@@ -196,7 +206,7 @@ class Exchange:
         if answer.status == HTTPStatus.UNAUTHORIZED and await self._renewed():
             return None
         try:
-            body = await self._while_attended(Body(answer).read(MAX_ERROR_BYTES))
+            body = await self.while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
             body = f"its text has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
@@ -221,7 +231,7 @@ class Exchange:
         """Return whether there is another key to try with, once a request: a token may end, or be
         taken back, before its time."""
         renew, self.renew = self.renew, None
-        key = await renew() if renew is not None else None
+        key = await self.while_attended(renew()) if renew is not None else None
         if key is None:
             return False
         self._use(key)
@@ -234,7 +244,7 @@ class Exchange:
         account = self.ledger.account
         if used is not None:
             account = meter.charged(account, used, self.ledger.settings.prices)
-        self._settle_error(replace(account, in_flight=None), error)
+        self._settle_error(account, error)
 
     def _settle_error(self, account: meter.Account, error: errors.UpstreamError) -> None:
         ledger = self.ledger
@@ -255,7 +265,7 @@ class Exchange:
         down = web.StreamResponse(headers=self._headers_down(answer))
         await self._pass_on(down.prepare(self.request))
         try:
-            while chunk := await self._while_attended(upstream.readany()):
+            while chunk := await self.while_attended(upstream.readany()):
                 allowed = self._meter(chunk)
                 if allowed and self.client_left_at is None:
                     await self._pass_on(down.write(allowed))
@@ -271,9 +281,11 @@ class Exchange:
             # loses what had come just before, but it had come.
             self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
-            unread = self.events.unread.lstrip()
-            if unread.startswith(("{", "[", "<")) and not self.events.began:
-                self._note(errors.read(unread, now(), status=200))  # whatever its header says
+            unread = self.key_filter.raw(self.events.unread.lstrip())
+            if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
+                # no stream, whatever its header says
+                error = errors.read(unread.decode("utf-8", "replace"), now(), status=200)
+                self._note(error, tokens.parse(_usage_in(unread)))
             else:
                 self._settle_broken(errors.cut(self.host))
             if self.request.transport is not None:
@@ -293,8 +305,10 @@ class Exchange:
             prices = ledger.settings.prices
             received = self._received()
             account = meter.answered(ledger.account, self.events.last, received, prices, now())
-            if self.events.last.kind == "failed" and account.last_error is not None:
-                self._settle_error(account, account.last_error)
+            error = account.last_error
+            if error is not None and error is not ledger.account.last_error:
+                # Codex tries again what failed, and what is incomplete, such as by a filter.
+                self._settle_error(account, error)
             else:
                 ledger.settle(account)
         return allowed
@@ -376,7 +390,7 @@ class Exchange:
         reading the answer's end."""
         try:
             async with asyncio.timeout(CLIENT_READ_SECONDS):
-                await self._while_attended(sending)
+                await self.while_attended(sending)
         except ConnectionError:
             self._client_left()
         except TimeoutError:
@@ -395,7 +409,7 @@ class Exchange:
         if self.client_left_at is None:
             self.client_left_at = time.monotonic()
 
-    async def _while_attended(self, work: Awaitable[T]) -> T:
+    async def while_attended(self, work: Awaitable[T]) -> T:
         """Return `work`'s result, looking at the client once a second.
 
         Raises:

@@ -32,6 +32,7 @@ MAX_ANSWER_BYTES = 64 * 1024
 RENEW_SECONDS = 60.0
 RENEW_SHARE = 0.25
 DEFAULT_LIFE_SECONDS = 300.0  # of a token whose answer does not say; `expires_in` is not required
+MAX_LIFE_SECONDS = 86400.0  # whatever the answer says
 ADVICE = (
     "see the chart's model.identity, and which issuer, audience and subject the provider trusts"
     " there"
@@ -81,7 +82,7 @@ class TokenSource:
         seconds = DEFAULT_LIFE_SECONDS
         life = answer.get("expires_in")
         if isinstance(life, int | float) and not isinstance(life, bool):
-            seconds = float(life)
+            seconds = float(min(life, MAX_LIFE_SECONDS))
         self._token = token
         self._renew_at = began + seconds - min(RENEW_SECONDS, seconds * RENEW_SHARE)
         return token
@@ -102,12 +103,15 @@ class TokenSource:
                 **body,
                 headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                 allow_redirects=False,
-                auto_decompress=False,
+                auto_decompress=False,  # Body does
                 proxy=self._endpoint.proxy,
                 timeout=aiohttp.ClientTimeout(total=EXCHANGE_SECONDS),
             ) as answer:
                 raw = no_secret.raw(await Body(answer).read(MAX_ANSWER_BYTES))
                 headers = no_secret.headers(answer.headers)
+        except UnreadableError as coding:
+            message = f"its answer has the Content-Encoding {no_secret.text(str(coding))}"
+            raise ExchangeError(_error(message, retryable=False)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
             raise ExchangeError(_error(f"cannot be reached: {reason}")) from None

@@ -15,8 +15,7 @@ from aiohttp import web
 
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
-from codexrun_pod.gate.errors import UpstreamError
-from codexrun_pod.gate.exchange import FINAL_STATUS, Exchange, now
+from codexrun_pod.gate.exchange import AbandonedError, Exchange
 from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, MAX_LINE_BYTES, head_bytes
 from codexrun_pod.gate.identity import ExchangeError, TokenSource
 from codexrun_pod.gate.logs.ingest_client import IngestClient
@@ -108,19 +107,29 @@ class Gate:
                 return self._refuse(verdict)
             if (refused := self._refused_before(verdict)) is not None:
                 return self._refuse(refused)
+            exchange = Exchange(self.ledger, request, verdict, self._renewed_token)
+            self.current = exchange
             try:
-                key = await self._credentials()
-            except ValueError as error:
-                return self._refuse(Denied("guardrail", str(error)))
-            except ExchangeError as error:
-                return self._without_token(error.error, verdict)
-            if verdict.dropped:
-                self._note_dropped(verdict.dropped)
-            self.current = Exchange(self.ledger, request, verdict, key, self._renewed_token)
-            try:
-                return await self.current.run(self.session)
+                return await self._exchange(exchange)
             finally:
                 self.current = None
+
+    async def _exchange(self, exchange: Exchange) -> web.StreamResponse:
+        """Forward an admitted request once the provider is to be asked again, with a key or token
+        that is good then."""
+        if not await exchange.wait_for_provider():
+            return web.Response(status=499)  # the client left
+        try:
+            key = await exchange.while_attended(self._credentials())
+        except AbandonedError:
+            return web.Response(status=503)
+        except ValueError as error:
+            return self._refuse(Denied("guardrail", str(error)))
+        except ExchangeError as error:
+            return exchange.without_token(error.error)
+        if exchange.admitted.dropped:
+            self._note_dropped(exchange.admitted.dropped)
+        return await exchange.run(self.session, key)
 
     def _refused_before(self, admitted: Admitted) -> Denied | None:
         """Deny a request that the provider would refuse again: Codex tries again what came inside
@@ -208,17 +217,6 @@ class Gate:
             return await self.tokens.token(self.session)
         except ExchangeError:
             return None  # the provider's refusal says it all
-
-    def _without_token(self, error: UpstreamError, admitted: Admitted) -> web.Response:
-        """Answer that there is no token; once where another try would get none either."""
-        settings = self.ledger.settings
-        account = meter.noted(
-            self.ledger.account, error, admitted.digest, settings.max_wait_seconds, now()
-        )
-        self.ledger.settle(account)
-        self.ledger.log("token.missing", level="error", reason=error.message)
-        body = {"error": {"type": "codexrun_gate", "code": error.class_, "message": error.text}}
-        return web.json_response(body, status=502 if error.retryable else FINAL_STATUS)
 
     def _key(self) -> str | None:
         """Read the key, for each request, since the kubelet renews a mounted Secret in place; None

@@ -66,9 +66,9 @@ class EventStream:
         return self._item_bytes + self._delta_bytes
 
     @property
-    def unread(self) -> str:
-        """Return the bytes that no event has ended, as text."""
-        return (self._held + self._rest).decode("utf-8", "replace")
+    def unread(self) -> bytes:
+        """Return the bytes that no event has ended, as they came: not cleaned."""
+        return self._held + self._rest
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what may be passed on. Sets `last` at the first event that ends a response, and

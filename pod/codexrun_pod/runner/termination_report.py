@@ -4,7 +4,7 @@ what it knew."""
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import loglines, termination
@@ -14,6 +14,7 @@ from codexrun_pod.runner.logs.log import Log
 MAX_FINAL_MESSAGE_BYTES = 2048  # bytes of UTF-8; the whole one is in the log
 MAX_WARNINGS = 4
 MAX_WARNING_BYTES = 240
+MAX_MASKED_BYTES = 600  # of the names of variables; a job type may have 64 of 128 characters
 MAY_SHORTEN = (("", ReportKey.FINAL_MESSAGE), (ReportKey.FAILURE, ReportKey.MESSAGE))
 
 
@@ -62,7 +63,7 @@ class TerminationReport:
             ReportKey.TURN_FAILED: progress.turn_failed,
             ReportKey.FINAL_MESSAGE: termination.cut(final, MAX_FINAL_MESSAGE_BYTES),
             ReportKey.FINAL_MESSAGE_BYTES: len(final.encode("utf-8", "replace")),
-            ReportKey.MASKED: mask.names_in_document(progress.final_message) or None,
+            ReportKey.MASKED: _first(mask.names_in_document(progress.final_message)) or None,
             ReportKey.WARNINGS: self._warnings or None,
             ReportKey.STOPPED: stopped,
             ReportKey.FAILURE: Failure(failure.class_, mask.text(failure.message)).json
@@ -75,3 +76,11 @@ class TerminationReport:
             self.log.write_own(
                 "message.unwritten", status="running", phase="report", reason=str(error)
             )
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    """Return the first names, as many as the message has room for."""
+    shown = list(names)
+    while sum(map(len, shown)) > MAX_MASKED_BYTES:
+        shown.pop()
+    return shown

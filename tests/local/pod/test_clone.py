@@ -354,6 +354,14 @@ def test_credentials_are_used_and_left_nowhere(run):
         assert b"secrets" not in text
 
 
+def test_credentials_that_are_no_text_are_said_so(run, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "password").write_bytes(b"\xff\xfe")
+    code, message, _, _ = run("/private/app.git", username="robot")
+    assert code == 1
+    assert "git.credentialsSecretRef of the job type: password" in message["failure"]["message"]
+
+
 WRONG = [
     ("a redirect", "/moved/app.git", {}, "redirect, which is not followed"),
     ("no such repository", "/public/none.git", {}, "does not exist"),

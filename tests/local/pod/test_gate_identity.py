@@ -4,8 +4,9 @@ comes back to the agent."""
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -34,18 +35,36 @@ class Provider:
         self.exchanges: list[dict[str, str]] = []
         self.life: int | None = 3600
         self.refusal: web.Response | None = None
+        self.in_parts = False
+        self.on_exchange: Callable[[], object] = lambda: None
+        self.reached = asyncio.Event()
+        self.held: asyncio.Event | None = None
         self.taken_back: set[str] = set()
         self.keys: list[str] = []
 
     async def exchange(self, request: web.Request) -> web.Response:
         fields = await (request.json() if "json" in request.content_type else request.post())
         self.exchanges.append(dict(fields))
+        self.on_exchange()
+        self.reached.set()
+        if self.held is not None:
+            await self.held.wait()
         if self.refusal is not None:
             return self.refusal
         answer: dict[str, Any] = {"access_token": f"short-lived-{len(self.exchanges)}"}
+        if self.in_parts:
+            return await self.send_in_parts(request, json.dumps(answer).encode())
         return web.json_response(
             answer | ({"expires_in": self.life} if self.life is not None else {})
         )
+
+    async def send_in_parts(self, request: web.Request, body: bytes) -> web.Response:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for part in (body[:9], body[9:]):
+            await answer.write(part)
+            await asyncio.sleep(0.05)  # so that they come as two
+        return cast(web.Response, answer)
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         key = request.headers["Authorization"]
@@ -117,7 +136,9 @@ async def stand(tmp_path: Path, request: pytest.FixtureRequest):
         await gate.session.close()
 
 
-@pytest.mark.parametrize("life", [3600, None])
+@pytest.mark.parametrize(
+    "life", [3600, None, 10**400], ids=["an hour", "unknown", "beyond all floats"]
+)
 async def test_the_token_is_exchanged_once_and_used(stand: Stand, life: int | None) -> None:
     stand.provider.life = life
     assert [(await stand.post())[0] for _ in range(2)] == [200, 200]
@@ -152,6 +173,34 @@ async def test_a_token_that_was_taken_back_is_renewed_once(stand: Stand) -> None
     assert b"short-lived-3" not in body, "nothing of a token comes back"
     assert stand.last_error["class"] == "auth"
     assert len(stand.provider.exchanges) == 3
+
+
+async def test_an_answer_that_comes_in_parts_is_read_whole(stand: Stand) -> None:
+    stand.provider.in_parts = True
+    assert (await stand.post())[0] == 200
+    assert stand.provider.keys == ["Bearer short-lived-1"]
+
+
+async def test_an_exchange_that_is_limited_is_waited_for_once(stand: Stand) -> None:
+    stand.provider.refusal = web.json_response({}, status=429, headers={"Retry-After": "1"})
+    waiting: list[str | None] = []
+    stand.provider.on_exchange = lambda: waiting.append(stand.gate.ledger.account.waiting_until)
+    assert (await stand.post())[0] == 502
+    stand.provider.refusal = None
+    assert (await stand.post())[0] == 200
+    assert waiting == [None, None], "not asked before the time that it has named"
+    assert stand.gate.ledger.account.waited == 1.0
+
+
+async def test_a_stop_does_not_wait_for_a_token(stand: Stand) -> None:
+    stand.provider.held = asyncio.Event()
+    asked = asyncio.create_task(stand.post())
+    await asyncio.wait_for(stand.provider.reached.wait(), 5)
+    exchange = stand.gate.current
+    assert exchange is not None
+    exchange.abandon = "estimate"
+    assert (await asyncio.wait_for(asked, 10))[0] == 503
+    stand.provider.held.set()
 
 
 REFUSALS = [

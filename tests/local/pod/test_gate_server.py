@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
@@ -388,7 +389,25 @@ async def test_status_200_without_a_stream_is_an_error_in_its_own_words(
     assert stand.message()["lastError"]["retryable"] is False
 
 
-@pytest.mark.parametrize("answer", [INVALID, WRONG_KIND.encode()], ids=["an event", "no event"])
+async def test_a_whole_response_is_paid_whatever_its_header_says(stand):
+    whole = json.dumps({"object": "response", "usage": USAGE})
+    stand.upstream.scripts = [streams(whole.encode())]
+    with contextlib.suppress(aiohttp.ClientError):
+        await stand.post()
+    assert (stand.account.usage.total, stand.account.complete) == (120, True)
+
+
+FILTERED = event(
+    "response.incomplete",
+    response={"usage": USAGE, "incomplete_details": {"reason": "content_filter"}},
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [INVALID, WRONG_KIND.encode(), FILTERED],
+    ids=["an event", "no event", "an answer that was filtered"],
+)
 async def test_what_a_stream_refused_for_good_is_not_asked_again(stand, answer):
     """Codex tries again whatever came inside of a stream; the conversation may still go on
     otherwise, as after its compaction."""
@@ -463,6 +482,18 @@ async def test_a_wait_beyond_the_limit_ends_it_with_the_time(stand):
     assert (told["class"], told["retryable"]) == ("rate_limit", True)
     assert told["resetAt"] in told["advice"]
     assert "limits.maxWaitSeconds" in told["advice"]
+
+
+async def test_a_wait_that_an_earlier_gate_has_granted_is_no_stall(stand):
+    until_then = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    stand.ledger.settle(replace(stand.account, waiting_until=until_then))
+    stand.ledger.last_byte -= 1000
+    stand.upstream.scripts = [streams(COMPLETED)]
+    asked = asyncio.create_task(stand.post())
+    await until(lambda: stand.gate.current is not None)
+    activity = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert activity["idleSeconds"] == 0
+    assert (await asked)[0] == 200
 
 
 async def test_nobody_waits_for_a_client_that_left(stand, monkeypatch):

@@ -91,8 +91,12 @@ def answered(account, last, received=TEXT, prices=PRICES):
     return meter.answered(account, last, received, prices, NOON)
 
 
+def noted(account, error):
+    return meter.noted(account, error, "d", 120.0, NOON)
+
+
 def test_a_completed_response_is_counted_and_clears_the_last_error():
-    before = meter.refused_upstream(flying(), UpstreamError("model_error", "500"))
+    before = noted(flying(), UpstreamError("model_error", "500"))
     after = answered(meter.sent(before, InFlight("m", SIZE)), LastEvent("completed", WIRE))
     assert (after.requests, after.completed, after.usage) == (2, 1, Usage(100, 40, 20, 5, 120))
     assert after.complete
@@ -319,7 +323,7 @@ def test_what_is_counted_beside_an_error_is_charged():
 
 
 def test_an_error_before_the_stream_costs_nothing():
-    after = meter.refused_upstream(flying(), UpstreamError("auth", "HTTP 401: no", 401))
+    after = noted(flying(), UpstreamError("auth", "HTTP 401: no", 401))
     assert (after.usage, after.complete, after.last_error.class_) == (Usage(), True, "auth")
 
 
@@ -350,7 +354,7 @@ def test_the_first_stop_stands():
 def test_the_message_is_what_the_operator_reads():
     account = answered(flying(), LastEvent("completed", WIRE))
     error = UpstreamError("rate_limit", "HTTP 429: later", 429, "2026-11-24T12:00:20Z")
-    account = meter.refused_upstream(meter.sent(account, InFlight("m", SIZE)), error)
+    account = noted(meter.sent(account, InFlight("m", SIZE)), error)
     account = meter.stopped(account, Denied("budget", "spent"))
     raw = meter.message(account, PRICES, "2026-11-24")
     assert len(raw) == 3000
@@ -382,7 +386,7 @@ def test_the_message_is_what_the_operator_reads():
 
 def test_the_longest_messages_fit():
     account = meter.stopped(Account(), Denied("guardrail", "\x00👩" * 400))
-    account = meter.refused_upstream(account, UpstreamError("model_error", "\x01👩" * 400, 500))
+    account = noted(account, UpstreamError("model_error", "\x01👩" * 400, 500))
     told = json.loads(meter.message(account, PRICES, "t"))
     assert told["stop"]["message"]
     assert told["lastError"]["class"] == "model_error"

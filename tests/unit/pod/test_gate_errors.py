@@ -148,6 +148,15 @@ SHAPES = [
     ("OpenAI: a parameter", 400, body("invalid_value"), "model_error", False, "", "what the"),
     ("OpenAI: full", 400, body("context_length_exceeded"), "model_error", False, "", "context"),
     ("OpenAI: busy", 503, body("server_is_overloaded"), "model_error", True, "", "retry"),
+    (
+        "503, whatever its words",
+        503,
+        body(message="The model is not available, try again later"),
+        "model_error",
+        True,
+        "",
+        "retry",
+    ),
     ("OpenAI: a prompt", 400, body("invalid_prompt"), "policy", False, "", "change the prompt"),
     ("OpenAI: quota", 429, body("insufficient_quota"), "quota", False, "", "pay the bill"),
     ("OpenAI: a rate", 429, body("rate_limit_exceeded"), "rate_limit", True, "", "later"),
@@ -444,6 +453,15 @@ WAITS = [
     ("a number of tries", {}, "failed after 3 retries", None),
     ("more than a life", {"Retry-After": "9e99"}, "", None),
     ("nonsense", {"Retry-After": "soon", "x-ratelimit-reset": "nan"}, "", None),
+    ("a number beyond all floats", {}, {"resets_in_seconds": 10**400}, None),
+    ("a negative one", {}, {"resets_in_seconds": -(10**400)}, None),
+    ("a time beyond all floats", {}, {"resets_at": 10**400}, None),
+    (
+        "a window of which something is left",
+        {"x-ratelimit-remaining": "57", "x-ratelimit-reset": "1795525200"},
+        "",
+        None,
+    ),
 ]
 
 

@@ -33,6 +33,11 @@ LASTING = [
     ("fatal: could not read Username for 'https://git.example'", "git.credentialsSecretRef"),
     ("error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403", "credentials"),
     ("fatal: unable to access: SSL certificate problem: self-signed certificate", "git.caBundle"),
+    (
+        "fatal: unable to access 'https://git.example/': server certificate verification failed."
+        " CAfile: none CRLfile: none",
+        "git.caBundle",
+    ),
     ("warning: redirecting\nfatal: unable to update url base from redirection", "redirect"),
     ("fatal: Remote branch nope not found in upstream origin", "has no ref 'nope'"),
     ("fatal: couldn't find remote ref refs/pull/9/head", "has no ref 'refs/pull/9/head'"),

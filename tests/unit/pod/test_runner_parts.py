@@ -106,6 +106,14 @@ DOCUMENTS = [
     ("ASCII that is escaped", '["\\u0068unter22"]', ["hunter22"], '["***"]'),
     ("nothing in it: to the byte", '{"a":1.50}', ["hunter22"], '{"a":1.50}'),
     ("text", "say hunter22", ["hunter22"], "say ***"),
+    (
+        "a value that is JSON itself",
+        '{"a": [{"key": "hunter22", "id": 7}], "b": 1}',
+        ['{"id":7,"key":"hunter22"}\n'],
+        '{"a": ["***"], "b": 1}',
+    ),
+    ("that value alone", '{"key":"hunter22","id":7}', ['{"id":7,"key":"hunter22"}'], '"***"'),
+    ("a key that is there twice", '{"a": "hunter22", "a": 1}', ["hunter22"], '{"a": 1}'),
     ("a value that is JSON's own", '{"message": "message"}', ["message"], '{"***": "***"}'),
 ]
 
@@ -186,6 +194,22 @@ def test_the_report_masks_cuts_and_counts(tmp_path):
 
 
 # settings and Codex's configuration
+
+
+def test_a_report_fits_whatever_was_masked_and_warned_of(tmp_path):
+    log = Log(os.open(os.devnull, os.O_WRONLY))
+    secrets = {f"E{number:02}".ljust(128, "_"): f"secret-{number:02}" for number in range(64)}
+    log.mask = Mask(secrets)
+    report = TerminationReport(str(tmp_path / "message"), log)
+    for number in range(9):
+        report.warn(f"{number} " + "é" * 500)
+    final = " ".join(secrets.values())
+    failure = Failure("agent_error", "\x01" * 400)
+    report.write("done", Progress(final_message=final, turns=1), code=1, failure=failure)
+    told = json.loads((tmp_path / "message").read_bytes())
+    assert told["masked"] == sorted(secrets)[:4]
+    assert len(told["warnings"]) == 4
+
 
 RUN = {
     "runId": "u",
@@ -548,6 +572,17 @@ def test_an_event_stands_unchanged_to_the_byte():
     (line,) = printed(("write_codex", raw + b"\n"))
     assert line.endswith(b'"src":"codex","event":' + raw + b"}")
     assert json.loads(line)["event"]["big"] == 12345678901234567890
+
+
+def test_an_event_hides_a_secret_that_is_json_or_lies_below_a_key_that_comes_again():
+    secrets = ('{"id": 7, "key": "hunter22"}', "other-secret")
+    calls = [
+        ("write_codex", b'{"type":"x","result":{"key":"hunter22","id":7}}\n'),
+        ("write_codex", b'{"type":"other-secret","type":"x"}\n'),
+    ]
+    first, second = (json.loads(line)["event"] for line in printed(*calls, mask=secrets))
+    assert first == {"type": "x", "result": "***"}
+    assert second == {"type": "x"}
 
 
 def test_a_masked_event_is_still_an_event():

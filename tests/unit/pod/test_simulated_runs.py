@@ -251,7 +251,7 @@ class Run:
             return tokens_in + tokens_out
         if way == "HTTP error":
             error = errors.read("overloaded", NOON, status=503)
-            ledger.settle(meter.refused_upstream(ledger.account, error))
+            ledger.settle(meter.noted(ledger.account, error, "d", 120.0, NOON))
             return 0
         if way == "failed before it began":
             ledger.settle(answered(LastEvent("failed"), began=False))

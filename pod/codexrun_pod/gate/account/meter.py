@@ -138,11 +138,12 @@ def unmetered(
 def noted(
     account: Account, error: UpstreamError, digest: str, max_wait: float, now: datetime
 ) -> Account:
-    """Note an error of the provider: whether it is waited for, or the same request is refused from
-    now on.
+    """Note an error of the provider, and that nothing is in flight: whether it is waited for, or
+    the same request is refused from now on.
 
     digest: of the request's input. max_wait: seconds that the run may wait in all.
     """
+    account = replace(account, in_flight=None)
     wait = error.wait_seconds
     if wait is None or not error.retryable:
         refused = "" if error.retryable else digest
@@ -177,11 +178,6 @@ def answered(
         message = f"the response was cut at what remained of the budget ({lowered})"
         return stopped(account, Denied("budget", message))
     return replace(account, last_error=errors.incomplete(last.reason))
-
-
-def refused_upstream(account: Account, error: UpstreamError) -> Account:
-    """Note an HTTP error, or no connection: nothing was generated."""
-    return replace(account, in_flight=None, last_error=error)
 
 
 def charged(account: Account, used: Usage, prices: Prices) -> Account:

@@ -156,6 +156,7 @@ KINDS = (
             "internal_error", "overloaded_error", "server_error", "server_is_overloaded",
             "service_unavailable", "timeout",
         ),
+        statuses=frozenset({503}),  # passes by definition (RFC 9110, 15.6.4), whatever its words
     ),
     Kind(
         "model_error",

@@ -3,7 +3,6 @@ is an argument."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -92,7 +91,10 @@ def _empty_window(headers: Mapping[str, str], _: datetime) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: datetime) -> float | None:
-    """OpenRouter's, in milliseconds since 1970: https://openrouter.ai/docs/api-reference/limits"""
+    """OpenRouter's, in milliseconds since 1970: https://openrouter.ai/docs/api-reference/limits
+    Others have it on every answer: where something remains, it is not what is waited for."""
+    if (_number(headers.get("x-ratelimit-remaining")) or 0.0) > 0:
+        return None
     return _until(_number(headers.get("x-ratelimit-reset")), now)
 
 
@@ -112,9 +114,9 @@ def _lowered(headers: Any) -> dict[str, str]:
 
 def _until(value: Any, now: datetime) -> float | None:
     """Read a time since 1970, in seconds or milliseconds; one that has gone by is now."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if value < 1e9:
+    if not 1e9 <= value < 1e15:  # not finite, or larger than any float: no time
         return None
     return max(0.0, (value / 1000 if value > 1e11 else value) - now.timestamp())
 
@@ -134,7 +136,7 @@ def _from_now(then: datetime, now: datetime) -> float | None:
 def _length(value: Any) -> float | None:
     """Read a length of time: a number of seconds, or text such as 1m30s, 20ms, 9 seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if 0 <= value < MAX_SECONDS else None  # an int may be beyond all floats
     if not isinstance(value, str):
         return None
     total = None

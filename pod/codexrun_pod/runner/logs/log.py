@@ -97,7 +97,8 @@ class Log:
         if not isinstance(event, dict):
             self.write_plain("codex", raw)
             return None
-        if masked == event:  # not written anew, so that it stands there byte for byte
+        if masked == event and not self.mask.names_in(raw.decode("utf-8", "replace")):
+            # not written anew, so that it stands there byte for byte
             head = loglines.encode({"ts": loglines.timestamp(), "src": "codex", "event": 0})[:-3]
             self._wait_and_put(head + raw.strip() + b"}\n")
         else:

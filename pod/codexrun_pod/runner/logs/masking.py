@@ -35,6 +35,8 @@ class Mask:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         """`secrets`: the variables' values by their names."""
         self._names: dict[str, str] = {}
+        # Values that are JSON objects or lists: as JSON they have no one form.
+        self._structures: list[tuple[Any, str]] = []
         short = []
         for name, value in secrets.items():
             if 0 < len(value.strip()) < MIN_VALUE_CHARS:
@@ -42,6 +44,8 @@ class Mask:
                 continue
             for form in _forms_of(value):
                 self._names.setdefault(form, name)
+            if isinstance(structure := _parsed(value), (dict, list)) and structure:
+                self._structures.append((structure, name))
         # The longest first, or a shorter one inside of it would leave its rest.
         self._forms = sorted(self._names, key=len, reverse=True)
         self.too_short = tuple(short)  # names of variables that are not masked
@@ -68,6 +72,8 @@ class Mask:
             return value
         if isinstance(value, str):
             return self.text(value)
+        if self._names_of_structure(value):
+            return STARS
         if isinstance(value, list):
             return [self.value(item) for item in value]
         if isinstance(value, dict):
@@ -85,7 +91,10 @@ class Mask:
             masked = self.value(value)
         except (ValueError, RecursionError):
             return self.text(text)
-        return text if masked == value else json.dumps(masked, ensure_ascii=False)
+        if masked == value and not self.names_in(text):
+            return text
+        # written anew also where only a key's first value, of two, shows a secret
+        return json.dumps(masked, ensure_ascii=False)
 
     def json_lines(self, data: bytes) -> bytes:
         """Mask a file of one JSON value a line, each as a document."""
@@ -102,9 +111,22 @@ class Mask:
         """Return the names of the variables whose values `document` takes out of a text."""
         if not self._forms or self.document(text) == text:
             return []
+        names = set(self.names_in(text))
         with contextlib.suppress(ValueError, RecursionError):
-            text = json.dumps(json.loads(text), ensure_ascii=False)
-        return self.names_in(text)
+            value = json.loads(text)
+            names |= {*self.names_in(json.dumps(value, ensure_ascii=False))}
+            names |= {*self._names_in_structure(value)}
+        return sorted(names)
+
+    def _names_of_structure(self, value: Any) -> list[str]:
+        """Return the names of the variables whose values are this object or list."""
+        return [name for structure, name in self._structures if structure == value]
+
+    def _names_in_structure(self, value: Any) -> Iterator[str]:
+        yield from self._names_of_structure(value)
+        inner = value.values() if isinstance(value, dict) else value
+        for item in inner if isinstance(value, (dict, list)) else ():
+            yield from self._names_in_structure(item)
 
     def names_in_patch(self, patch: bytes) -> list[str]:
         """Return the names of the variables whose values a patch shows, also where a value goes
@@ -114,6 +136,13 @@ class Mask:
         text = patch.decode("utf-8", "surrogateescape")
         lines = re.sub(r"(?m)^[-+ ]", "", text)
         return sorted({*self.names_in(text), *self.names_in(lines)})
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _forms_of(value: str) -> Iterator[str]:
