@@ -109,9 +109,6 @@ class TokenSource:
             ) as answer:
                 raw = no_secret.raw(await Body(answer).read(MAX_ANSWER_BYTES))
                 headers = no_secret.headers(answer.headers)
-        except UnreadableError as coding:
-            message = f"its answer has the Content-Encoding {no_secret.text(str(coding))}"
-            raise ExchangeError(_error(message, retryable=False)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
             raise ExchangeError(_error(f"cannot be reached: {reason}")) from None
