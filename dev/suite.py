@@ -185,7 +185,8 @@ class Progress:
             bad = (outcome[1] or outcome[2]) in ("FAILED", "ERROR")
             self.failed += bad
             return bad
-        if total := TOTAL.search(text):
+        # Once: names of tests are printed too.
+        if not self.total and (total := TOTAL.search(text)):
             self.total = int(next(filter(None, total.groups())))
         return False
 
