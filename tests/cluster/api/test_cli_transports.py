@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import pytest
-from lab import NAMESPACE, PATIENCE, ROOT, Json, Lab
+from lab import JOB_TYPES, NAMESPACE, PATIENCE, ROOT, Json, Lab
 from rest_facade import Facade
 
 WAYS = ("rest", "cluster")
@@ -365,7 +365,17 @@ def test_a_dry_run_is_something_to_apply(cli: Cli, lab: Lab, job_type: str) -> N
         lab.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
 
 
+@pytest.fixture
+def sound_job_types(lab: Lab) -> None:
+    """Without those of other tests whose Secret has gone or never was: those it finds, rightly."""
+    for job_type in lab.custom.list_namespaced_custom_object(*JOB_TYPES)["items"]:
+        secret = job_type["spec"].get("git", {}).get("credentialsSecretRef", {}).get("name")
+        if secret and lab.kubectl("get", "secret", secret, check=False).returncode:
+            lab.kubectl("delete", "cjt", job_type["metadata"]["name"])
+
+
 @pytest.mark.alone
+@pytest.mark.usefixtures("sound_job_types")
 def test_doctor_finds_this_cluster_well(lab: Lab) -> None:
     shown = Cli(lab, "cluster")("doctor")
     for check in ("cluster", "crd", "rights", "operator", "image", "pulls", "sandbox"):
@@ -382,6 +392,7 @@ def test_doctor_finds_this_cluster_well(lab: Lab) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.usefixtures("sound_job_types")
 def test_doctor_probes_a_gate_and_leaves_nothing(lab: Lab) -> None:
     shown = Cli(lab, "cluster")("doctor", "--probe")
     assert "ok      probe: " in shown, shown
