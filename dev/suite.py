@@ -1,11 +1,12 @@
 """`make test`: every lane of the tests, side by side where they do not meet, and one closing line
 for all of them.
 
-    make up      cluster         several at a time, they mostly wait
-                 alone           what kills parts or looks at what all share, one at a time; then
-                                 what looks at what all have left
-    beside them:
-    unit         local           at the lowest priority: they fill the gaps of the other column
+    make up, cluster     several at a time, they mostly wait
+    beside them
+    unit, local          at the lowest priority: they fill the gaps of the others
+    then
+    alone                what kills parts or looks at what all share, one at a time; then what looks
+                         at what all have left
 
 Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which
 test is of which lane.
@@ -347,7 +348,6 @@ def main() -> int:
             raise
         if up.result().good:
             suite.run(CLUSTER)
-            suite.run(ALONE)
         else:
             suite.results.append(up.result())
 
@@ -360,6 +360,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         suite.beside(on_the_cluster, without_it)
+        if up.result().good:
+            suite.beside(lambda: suite.run(ALONE))
     finally:
         suite.stop()
     return report(with_missing(suite.results))
