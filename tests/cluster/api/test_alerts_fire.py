@@ -87,7 +87,7 @@ def alerting(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ale
     need_prometheus()
     # Other tests' runs that still wait are trouble too.
     for run in lab.custom.list_namespaced_custom_object(*RUNS)["items"]:
-        if run["status"].get("phase") == "Queued":
+        if run.get("status", {}).get("phase") == "Queued":
             lab.cancel(run)
             lab.ended(run)
     made = Alerting(lab, tmp_path_factory.mktemp("alerting"))
