@@ -340,13 +340,13 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         return self.sh("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, check=check)
 
-    @contextmanager
     def patch_as_helm(self, kind: str, name: str, patch: Json) -> None:
         """Merge into an object of the release, as Helm: its next upgrade would find that somebody
         else owns the fields."""
         as_helm = ("--type=merge", "--field-manager=helm", "-p", json.dumps(patch))
         self.kubectl("patch", kind, name, *as_helm)
 
+    @contextmanager
     def chart_with(self, *settings: str) -> Iterator[None]:
         """The release with `--set` of these values, and as it was afterwards."""
         chart = str(ROOT / "charts/codexrun")
