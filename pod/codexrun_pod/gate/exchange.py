@@ -124,6 +124,10 @@ class Exchange:
         ledger.settle(replace(ledger.account, waiting_until=None))
         return True
 
+    def forget_body(self) -> None:
+        """Free it, whoever refers to this exchange: the next request's takes as much."""
+        self.admitted = replace(self.admitted, body=b"")
+
     def without_token(self, error: errors.UpstreamError) -> web.Response:
         """Answer that there is no token; once where another try would get none either."""
         self._settle_error(self.ledger.account, error)

@@ -108,10 +108,12 @@ class Gate:
             if (refused := self._refused_before(verdict)) is not None:
                 return self._refuse(refused)
             exchange = Exchange(self.ledger, request, verdict, self._renewed_token)
+            del verdict
             self.current = exchange
             try:
                 return await self._exchange(exchange)
             finally:
+                exchange.forget_body()
                 self.current = None
 
     async def _exchange(self, exchange: Exchange) -> web.StreamResponse:
