@@ -117,11 +117,11 @@ def no_jobs(lab: Lab) -> Iterator[None]:
         for rule in before
     ]
 
-    lab.patch_as_helm("role", ROLE, {"rules": without})
+    lab.set_rules(ROLE, without)
     try:
         yield
     finally:
-        lab.patch_as_helm("role", ROLE, {"rules": before})
+        lab.set_rules(ROLE, before)
 
 
 @pytest.mark.disruptive

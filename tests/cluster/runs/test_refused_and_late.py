@@ -56,11 +56,11 @@ def job_types_not_listable(lab: Lab) -> Iterator[None]:
         resources = [resource for resource in rule["resources"] if resource != "codexjobtypes"]
         if resources:
             rules.append({**rule, "resources": resources})
-    lab.patch_as_helm("role", ROLE, {"rules": rules})
+    lab.set_rules(ROLE, rules)
     try:
         yield
     finally:
-        lab.patch_as_helm("role", ROLE, {"rules": before["rules"]})
+        lab.set_rules(ROLE, before["rules"])
 
 
 @pytest.mark.disruptive

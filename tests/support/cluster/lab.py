@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import manifests
+import yaml
 from kubernetes import client, config, watch
 
 Json = dict[str, Any]
@@ -340,11 +341,17 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         return self.sh("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, check=check)
 
-    def patch_as_helm(self, kind: str, name: str, patch: Json) -> None:
-        """Merge into an object of the release, as Helm: its next upgrade would find that somebody
-        else owns the fields."""
-        as_helm = ("--type=merge", "--field-manager=helm", "-p", json.dumps(patch))
-        self.kubectl("patch", kind, name, *as_helm)
+    def set_rules(self, role: str, rules: list[Json]) -> None:
+        """Give a Role of the release other rules, applied as Helm does: its next upgrade would
+        refuse to change what somebody else owns."""
+        rendered = self.sh("helm", "get", "manifest", "codexrun", "-n", NAMESPACE).stdout
+        (manifest,) = [
+            each
+            for each in yaml.safe_load_all(rendered)
+            if each and (each["kind"], each["metadata"]["name"]) == ("Role", role)
+        ]
+        apply = ("apply", "--server-side", "--field-manager=helm", "--force-conflicts", "-f", "-")
+        self.kubectl(*apply, stdin=json.dumps({**manifest, "rules": rules}))
 
     @contextmanager
     def chart_with(self, *settings: str) -> Iterator[None]:
