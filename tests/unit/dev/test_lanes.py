@@ -2,6 +2,7 @@
 is caught."""
 
 import asyncio
+import itertools
 import os
 import socket
 import subprocess
@@ -82,6 +83,12 @@ GROUPS = [
 )
 def test_a_group_is(nodeid: str, group: str) -> None:
     assert group_of(nodeid) == group
+
+
+def test_no_two_files_have_one_name() -> None:
+    """They are imported by it, since no folder of tests is a package."""
+    names = sorted(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, other in itertools.pairwise(names) if name == other] == []
 
 
 def test_what_is_kept_together_exists() -> None:
