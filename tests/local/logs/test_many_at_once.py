@@ -59,12 +59,16 @@ async def ship(api, number):
     for piece in range(PIECES):
         data = lines(number, piece)
         end = "&end=complete" if piece == PIECES - 1 else ""
-        head = await ask(
-            reader, writer, "POST", f"/ingest/log?offset={offset}{end}", run_id(number), data
-        )
+        path = f"/ingest/log?offset={offset}{end}"
+        while True:
+            head = await ask(reader, writer, "POST", path, run_id(number), data)
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+            answer = json.loads(await reader.readexactly(length))
+            # The registry's connections are all busy, and the end is to be noted: it comes again.
+            if not (end and b" 503 " in head.partition(b"\r\n")[0]):
+                break
         assert b" 200 " in head.partition(b"\r\n")[0], head
-        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
-        offset = json.loads(await reader.readexactly(length))["size"]
+        offset = answer["size"]
     writer.close()
 
 
