@@ -10,6 +10,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 
 T = TypeVar("T")
+STOP_SECONDS = 2.0
 
 
 class Loop:
@@ -17,7 +18,12 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="kube", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="kube", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()  # or it is closed by the interpreter's end, after what it needs
 
     def raw(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine; what it raises is the client's own."""
@@ -42,6 +48,7 @@ class Loop:
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_SECONDS)
 
 
 def command_error(error: Refused | Unavailable) -> CommandError:
