@@ -126,7 +126,9 @@ class RunView(BaseModel):
     effort: Annotated[str | None, Field(description="The reasoning effort that was asked for.")] = (
         None
     )
-    params: Annotated[dict[str, Any], Field(description="Its inputs.")] = {}
+    params: Annotated[
+        dict[str, Any], Field(description="Its inputs; in a list none that are above 64 KiB.")
+    ] = {}
     title: Annotated[
         str | None,
         Field(

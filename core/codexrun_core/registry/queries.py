@@ -10,11 +10,15 @@ from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.label_rules import Requirement
 from codexrun_core.runs.paging import Cursor
 from codexrun_core.runs.record import RunRecord, search_words
+from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES
 
 Condition = sa.ColumnElement[bool]
 Query = sa.Select[Any]
 
 RUN_COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
+# What inputs that a job type may take can come to: in JSON as it is stored a character of two bytes
+# is six.
+MAX_LISTED_CHARACTERS = 4 * MAX_INPUTS_BYTES
 NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
@@ -93,11 +97,24 @@ def with_index(query: Query, index: str | None) -> Query:
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
 
 
+def _if_not_large(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """Return a column of JSON, empty where it is larger than it may be: read, 1 MiB of it is some
+    35 MiB of objects, and a list has hundreds of rows."""
+    large = sa.func.length(sa.cast(column, sa.Text)) > MAX_LISTED_CHARACTERS
+    empty = sa.literal({}, type_=column.type)
+    return sa.case((large, empty), else_=column).label(column.name)
+
+
+LISTED_COLUMNS = [
+    _if_not_large(column) if column.name in ("params", "spec") else column for column in RUN_COLUMNS
+]
+
+
 def rows_by_id(ids: Query, order: tuple[Any, ...] = NEWEST_FIRST) -> Query:
-    """Return the query of whole rows of these ids, in the list's order. Ids come from an index
-    alone; only rows that are shown are read."""
+    """Return the query of the rows of these ids, in the list's order, without inputs that no job
+    type takes. Ids come from an index alone; only rows that are shown are read."""
     return (
-        sa.select(*RUN_COLUMNS)
+        sa.select(*LISTED_COLUMNS)
         .where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id)))
         .order_by(*order)
     )

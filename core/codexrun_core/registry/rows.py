@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from codexrun_core.registry.database import Database
 from codexrun_core.registry.queries import (
     LIST_INDEX,
+    LISTED_COLUMNS,
     NEWEST_FIRST,
     RUN_COLUMNS,
     after_cursor,
@@ -118,7 +119,7 @@ class Rows(Database):
             & runs.c.started_at.is_not(None)
             & runs.c.log_complete.is_(None)
         )
-        return await self._rows(sa.select(*RUN_COLUMNS).where(open_still))
+        return await self._rows(sa.select(*LISTED_COLUMNS).where(open_still))
 
     async def events(self, run_id: str) -> list[RunEvent]:
         """Return the run's transitions in the order in which they were recorded."""

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import Database, batches
-from codexrun_core.registry.queries import RUN_COLUMNS
+from codexrun_core.registry.queries import LISTED_COLUMNS
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.runs.lifecycle_hooks import Transition
 from codexrun_core.runs.record import RunRecord
@@ -28,7 +28,7 @@ _PENDING = (
         run_events.c.at,
         *(run_events.c[column].label(name) for column, name in _MOVED.items()),
         _STATUS_BEFORE.label("before"),
-        *RUN_COLUMNS,
+        *LISTED_COLUMNS,
     )
     .join(runs, runs.c.run_id == run_events.c.run_id)
     .where(run_events.c.pending)
@@ -43,7 +43,7 @@ class Transitions(Database):
     async def pending_transitions(self, size: int) -> list[Transition]:
         """Return the first of them in the order in which they were recorded.
 
-        A transition's run is its row as it is now, with status, reason and attempt of the
+        A transition's run is its row as lists show it now, with status, reason and attempt of the
         transition.
         """
         return [_transition(row) for row in await self._all(_PENDING, size=size)]

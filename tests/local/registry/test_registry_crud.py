@@ -17,6 +17,7 @@ from codexrun_core.resources import Usage
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord, record_of
+from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES, exceeds_limit
 
 FULL = row(
     1,
@@ -66,6 +67,25 @@ FULL = row(
 async def test_a_row_comes_back_as_it_was_written(registry: Registry) -> None:
     assert await registry.record(FULL)
     assert await registry.get(FULL.run_id) == FULL
+
+
+async def test_lists_leave_out_inputs_that_no_job_type_takes(registry: Registry) -> None:
+    """A page of them would be gigabytes of objects; one run is shown whole."""
+    allowed = {"text": "é" * (MAX_INPUTS_BYTES // 2 - 20)}
+    large = {"a": [{}] * 400_000}
+    assert not exceeds_limit(allowed)
+    assert exceeds_limit(large)
+    for number, inputs in enumerate((allowed, large)):
+        spec = {"jobType": "hello", "inputs": inputs}
+        await registry.record(row(number, params=inputs, spec=spec))
+    listed = (await registry.page(Filter())).runs
+    assert [(run.params, run.spec) for run in listed] == [
+        ({}, {}),
+        (allowed, {"jobType": "hello", "inputs": allowed}),
+    ]
+    stored = await registry.get(run_id(1))
+    assert stored is not None
+    assert (stored.params, stored.spec["inputs"]) == (large, large)
 
 
 async def test_what_is_not_there_is_none(registry: Registry) -> None:
