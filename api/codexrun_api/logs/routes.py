@@ -74,7 +74,7 @@ class Unsatisfiable(Problem):
     responses={
         200: LOG_RESPONSE,
         206: RANGE_RESPONSE,
-        **answers(400, 401, 404, 416, 422, 500, 503),
+        **answers(401, 404, 416, 422, 500, 503),
     },
 )
 async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name

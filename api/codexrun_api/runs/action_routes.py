@@ -39,7 +39,7 @@ PAGE_SIZE = 200
 Action = Callable[[RunRecord], Awaitable[str | None]]
 OnResult = Callable[[BulkItem], None]
 
-BULK_PROBLEMS = answers(400, 401, 413, 422, 500, 503)
+BULK_PROBLEMS = answers(401, 413, 422, 500, 503)
 
 
 @router.post(
@@ -127,7 +127,7 @@ async def retry_many(
     "/runs/{id}",
     operation_id="editRun",
     response_model_exclude_none=True,
-    responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+    responses=answers(401, 403, 404, 409, 413, 422, 500, 503),
 )
 async def edit_run(
     services: CurrentServices,
@@ -161,7 +161,7 @@ async def delete_run(
     operation_id="cancelRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
+    responses=responses.ENDED | answers(401, 403, 404, 409, 413, 422, 500, 503),
 )
 async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
     response: Response,
@@ -185,7 +185,7 @@ async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
     operation_id="retryRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,

@@ -49,7 +49,7 @@ class CleanupAnswer(BaseModel):
     folders: Annotated[int, Field(description="Folders of logs and artifacts that went, or would.")]
 
 
-@router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
+@router.post("/cleanup", operation_id="cleanUp", responses=answers(401, 413, 422, 500, 503))
 async def clean_up(
     request: Request,
     services: CurrentServices,

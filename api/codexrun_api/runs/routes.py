@@ -135,14 +135,14 @@ class JobTypeStats(BaseModel):
     operation_id="createRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 @router.post(
     "/runs/start",
     operation_id="startRun",
     status_code=202,
     response_model_exclude_none=True,
-    responses=responses.ENDED | answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+    responses=responses.ENDED | answers(401, 403, 404, 409, 413, 422, 429, 500, 503),
 )
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
@@ -166,7 +166,7 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     "/runs",
     operation_id="listRuns",
     response_model=RunList,
-    responses=answers(400, 401, 422, 500, 503),
+    responses=answers(401, 422, 500, 503),
 )
 async def list_runs(
     services: CurrentServices, _: Caller, query: Annotated[query_params.RunListQuery, Query()]

@@ -98,13 +98,15 @@ def unavailable(what: str) -> Problem:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return, for OpenAPI, the problems that a route can answer with."""
+    """Return, for OpenAPI, the problems that a route can answer with; 400 is any route's, for what
+    exceeds the bounds of a request's head."""
     described = {
         "model": ProblemBody,
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
     }
     return {
-        s: {"description": HTTPStatus(s).phrase, "content": described["content"]} for s in statuses
+        s: {"description": HTTPStatus(s).phrase, "content": described["content"]}
+        for s in (400, *statuses)
     }
 
 
