@@ -2,7 +2,7 @@
 id, and where the trouble is."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -139,6 +139,12 @@ def _validation(error: RequestValidationError) -> Problem:
     return invalid("the request is not valid; `errors` says where", *_field_errors(error.errors()))
 
 
+def message_of(error: Mapping[str, Any]) -> str:
+    """Return what pydantic says is wrong, without the name of the exception that a check of ours
+    raises."""
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
 def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
     field_errors = []
     for error in errors:
@@ -147,12 +153,15 @@ def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
             pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
             field_errors.append(
                 FieldError(
-                    pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]
+                    pointer="" if error["type"] == "json_invalid" else pointer,
+                    detail=message_of(error),
                 )
             )
         else:
             field_errors.append(
-                FieldError(parameter=str(path[-1]) if path else str(location), detail=error["msg"])
+                FieldError(
+                    parameter=str(path[-1]) if path else str(location), detail=message_of(error)
+                )
             )
     return field_errors
 

@@ -20,7 +20,7 @@ from codexrun_api.console.view.list_query import (
 )
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.mirror import queue_view
-from codexrun_api.schemas.problems import Problem
+from codexrun_api.schemas.problems import Problem, message_of
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.filters import Filter
@@ -92,8 +92,7 @@ def valid_part(query: ListQuery) -> tuple[ListQuery, list[str]]:
     except ValidationError as error:
         for detail in error.errors():
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            message = str(detail["msg"]).removeprefix("Value error, ")
-            problems.append(f"{NAMES.get(name, name)}: {message}")
+            problems.append(f"{NAMES.get(name, name)}: {message_of(detail)}")
             query = query.with_(name, ()) if name in SEVERAL else query.without(name)
     try:
         sort_of(query)
@@ -117,7 +116,7 @@ def filter_of(query: ListQuery) -> Filter:
         raise Problem(
             422,
             "invalid-filter",
-            f"{NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
+            f"{NAMES.get(name, name)}: {message_of(first)}",
         ) from error
 
 
