@@ -13,7 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from gatestand import GateStand, event, listening
+from gate_app import listening
+from gatestand import GateStand, event
 
 # pico-dollars a token, as in gatestand's prices
 INPUT_PICO = 5_000_000
