@@ -24,10 +24,6 @@ PRICES = {
 BODY = {"model": "gpt-5.5", "stream": True, "store": False}
 
 
-def event(kind: str, **fields: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-
 @dataclass
 class GateStand:
     """One attempt's gate; `restart` is what the kubelet does after a crash between two requests."""

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from codex_stand import Pod, until
 from gate_app import listening
-from gatestand import BODY, PRICES, GateStand, event
+from gate_process import event
+from gatestand import BODY, PRICES, GateStand
 
 from codexrun_pod.gate import exchange
 

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from gate_app import listening
-from gatestand import GateStand, event
+from gate_process import event
+from gatestand import GateStand
 
 # pico-dollars a token, as in gatestand's prices
 INPUT_PICO = 5_000_000

@@ -18,7 +18,8 @@ import pytest
 from aiohttp import web
 from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
 from gate_app import listening
-from gatestand import GateStand, event
+from gate_process import event
+from gatestand import GateStand
 from token_metrics import metered
 
 from codexrun_core.registry import Registry
