@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from apistand import TOKEN, Stand
+from odd import nested
 
 from codexrun_api.app import create_app, openapi_document
 from codexrun_api.archive.archive import Archive
@@ -183,13 +184,6 @@ async def test_api4_unrestricted_resource_consumption(stand: Stand) -> None:
 async def chunks(size: int) -> AsyncIterator[bytes]:
     for _ in range(0, size, 1024):
         yield b"x" * 1024
-
-
-def nested(levels: int) -> Any:
-    value: Any = "x"
-    for _ in range(levels):
-        value = [value]
-    return value
 
 
 async def test_api5_broken_function_level_authorization(stand: Stand) -> None:
