@@ -105,17 +105,23 @@ async def services_over(settings: Settings, kube: FakeCluster) -> AsyncIterator[
         yield services
 
 
+@asynccontextmanager
+async def serving(services: Services, kube: FakeCluster) -> AsyncIterator[Stand]:
+    """The application over these services, once it is ready."""
+    app = create_app(services)
+    async with app.router.lifespan_context(app):
+        made = Stand(kube, services.registry, app)
+
+        async def ready() -> bool:
+            return services.ready
+
+        await made.settle(ready)
+        async with made.http:
+            yield made
+
+
 @pytest.fixture
 async def stand(settings: Settings) -> AsyncIterator[Stand]:
     kube = hello_cluster()
-    async with services_over(settings, kube) as services:
-        app = create_app(services)
-        async with app.router.lifespan_context(app):
-            made = Stand(kube, services.registry, app)
-
-            async def ready() -> bool:
-                return made.services.ready
-
-            await made.settle(ready)
-            async with made.http:
-                yield made
+    async with services_over(settings, kube) as services, serving(services, kube) as made:
+        yield made
