@@ -2,6 +2,7 @@
 port."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -68,6 +69,16 @@ class Stand:
             **status,
         )
         await self.mirrored()
+
+
+CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
+
+
+async def csrf_of(http: httpx.AsyncClient) -> str:
+    """Return what a visitor's forms of the console have to send along."""
+    found = CSRF.search((await http.get("/console/runs")).text)
+    assert found
+    return found[1]
 
 
 @pytest.fixture
