@@ -301,7 +301,6 @@ async def test_whatever_a_call_is_answered_all_ends_as_without_it(
     chosen: list[Strike], tmp_path: Path
 ) -> None:
     async with lives(tmp_path, len(chosen)) as cluster:
-        cluster.invariants.late_jobs = True
         befall(cluster, chosen)
         await cluster.until_ended()
         await cluster.check()
