@@ -2,17 +2,17 @@
 they come last, and after them only those marked `afterwards`, which look at what all of them have
 left. Those marked `faults` are for `make faults`."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from fault_choice import WHOLE
 from git_host import serving
 from lab import Lab
 from rest_facade import Facade
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("CODEXRUN_FAULTS") != "all":
+    if not WHOLE:
         long = {item for item in items if item.get_closest_marker("faults")}
         items[:] = [item for item in items if item not in long]
         config.hook.pytest_deselected(items=list(long))

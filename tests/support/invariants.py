@@ -11,16 +11,11 @@ ENDED = ("Succeeded", "Failed")
 
 
 class Invariants:
-    """Looks at each change at its very moment; `broken` has what was wrong, in words.
+    """Looks at each change at its very moment; `broken` has what was wrong, in words."""
 
-    late_jobs: a creation may be carried out after its client gave up, so that a Job may come for a
-    run that is over.
-    """
-
-    def __init__(self, apiserver: HttpApiserver, *, late_jobs: bool = False) -> None:
+    def __init__(self, apiserver: HttpApiserver) -> None:
         self.broken: list[str] = []
         self._objects = apiserver.objects
-        self._late_jobs = late_jobs
         self._jobs_made: Counter[str] = Counter()  # by run uid
         apiserver.on_change.append(self._look)
 
@@ -51,7 +46,7 @@ class Invariants:
             self.broken.append(f"{name} has got a second Job")
         run = self._objects["codexruns"].get(name)
         over = run is None or run["metadata"]["uid"] != uid or run["status"]["phase"] in TERMINAL
-        if over and not self._late_jobs:
+        if over:
             self.broken.append(f"a Job was made for {name}, which is over")
         taken = self.slots_taken(job_type)
         limit = self._objects["codexjobtypes"][job_type]["spec"]["concurrencyLimit"]

@@ -5,21 +5,19 @@ CODEXRUN_FAULTS=all (`make faults`) each fault strikes each call.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fault_choice import SEED, WHOLE
 from fault_proxy import ANSWERS, KILLS, Behind, Fault, late_by, silent
 from lab import Json, Lab
 from own_operator import no_operator
 from proxied import operator_behind_proxy, process_behind, proxy_of
 from slot_observer import SlotObserver
 
-WHOLE = os.environ.get("CODEXRUN_FAULTS") == "all"
-SEED = int(os.environ.get("CODEXRUN_SEED") or random.SystemRandom().randrange(10_000))
 PATIENCE = 600  # seconds until a wait gives up; a bound, never an assertion
 CALLS = 5  # of a run that succeeds: its Job, three writes of its status, and an Event
 SUCCEEDED_LATE = {fault.name: fault for fault in ANSWERS}["applied after the client gave up"]

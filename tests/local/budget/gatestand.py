@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from gate_app import gate_settings, listening
 
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.server import Gate
-from codexrun_pod.gate.settings import from_env
 
 Json = dict[str, Any]
 PRICES = {
@@ -23,21 +22,6 @@ PRICES = {
     }
 }
 BODY = {"model": "gpt-5.5", "stream": True, "store": False}
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-
-@contextlib.asynccontextmanager
-async def listening(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @dataclass
@@ -57,26 +41,13 @@ class GateStand:
 
     def new_ledger(self) -> Ledger:
         given = {
-            "runId": "r",
-            "jobType": "t",
-            "attempt": 1,
             "upstreamURL": f"{self.upstream}/v1",
-            "port": 1,
             "models": ["gpt-5.5"],
             "prices": PRICES,
             "priceTable": "2026-06-12",
             **self.limits,
         }
-        return Ledger(
-            from_env(
-                {
-                    "CODEXRUN_GATE": json.dumps(given),
-                    "CODEXRUN_GATE_KEY": str(self.folder / "none"),
-                    "CODEXRUN_GATE_STATE": str(self.folder),
-                    "CODEXRUN_TERMINATION_LOG": str(self.folder / "message"),
-                }
-            )
-        )
+        return Ledger(gate_settings(self.folder, **given))
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["GateStand"]:

@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from codex_stand import Pod, until
-from gatestand import BODY, PRICES, GateStand, event, listening
+from gate_app import listening
+from gate_process import event
+from gatestand import BODY, PRICES, GateStand
 
 from codexrun_pod.gate import exchange
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from gatestand import GateStand, event, listening
+from gate_app import listening
+from gate_process import event
+from gatestand import GateStand
 
 # pico-dollars a token, as in gatestand's prices
 INPUT_PICO = 5_000_000

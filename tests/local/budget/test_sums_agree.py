@@ -17,7 +17,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
-from gatestand import GateStand, event, listening
+from gate_app import listening
+from gate_process import event
+from gatestand import GateStand
 from token_metrics import metered
 
 from codexrun_core.registry import Registry

@@ -1,10 +1,11 @@
 """A network that cuts answers: the real Codex tries again, and its budget is not spent on that."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from gate_process import event
 
 PROMPT = "Answer with one word. " + "The quick brown fox jumps over the lazy dog. " * 545  # 24 KB
 USAGE = {"input_tokens": 15_000, "output_tokens": 20, "total_tokens": 15_020}
@@ -14,10 +15,6 @@ MESSAGE = {
     "id": "msg_1",
     "content": [{"type": "output_text", "text": "fox"}],
 }
-
-
-def event(kind: str, **fields: object) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
 CREATED = event("response.created", response={"id": "resp_1"})

@@ -1,19 +1,13 @@
 """What the buttons do, to one run and to hundreds. No browser: each is a form."""
 
 import asyncio
-import re
 
 import httpx
 import pytest
+from apistand import csrf_of
 from console_stand import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
-
-
-async def csrf_of(http: httpx.AsyncClient) -> str:
-    return CSRF.search((await http.get("/console/start/hello")).text)[1]
 
 
 async def test_deleting_takes_the_object_away_and_leaves_what_is_recorded(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from apistand import TOKEN
+from apistand import TOKEN, csrf_of
 from console_stand import Console, running
 from fastapi.routing import APIRoute, APIRouter
 
@@ -17,7 +17,6 @@ from codexrun_api.console import routes as site
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FREE = {"/console/login", "/console/logout", "/console/theme"}  # they change nothing of a run
-CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 ACTIONS = (
     "/console/runs/{id}/cancel",
     "/console/runs/{id}/retry",
@@ -42,10 +41,6 @@ PAGES = (
     "/console/login",
     "/console/runs/no-such-run",
 )
-
-
-async def csrf_of(http: httpx.AsyncClient) -> str:
-    return CSRF.search((await http.get("/console/start/hello")).text)[1]
 
 
 async def test_a_list_by_label_and_order_and_its_part(
@@ -255,7 +250,7 @@ async def test_read_only_hides_every_button_and_refuses_what_they_do(tmp_path: P
                     "/console/start/hello",
                 }
                 assert not re.search(r'<button[^>]*name="(verb|what)"', text)
-            token = CSRF.search((await http.get("/console/runs")).text)[1]
+            token = await csrf_of(http)
             for path in ACTIONS:
                 for run in (live, done):
                     answer = await http.post(

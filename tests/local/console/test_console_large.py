@@ -5,6 +5,7 @@ import re
 
 import httpx
 import pytest
+from apistand import csrf_of
 from browsers import Visit
 from console_stand import Console
 from playwright.async_api import expect
@@ -88,8 +89,7 @@ async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(
         console.run(name, "Running", user="bulk")
     console.run("bulk-done", "Succeeded", user="bulk")
     await console.mirrored()
-    token = re.search(r'name="csrf" value="([0-9a-f]+)"', (await http.get("/console/runs")).text)[1]
-    form = {"csrf": token, "verb": "cancel", "scope": "matching", "user": "bulk"}
+    form = {"csrf": await csrf_of(http), "verb": "cancel", "scope": "matching", "user": "bulk"}
     asked = await http.post("/console/bulk", data=form)
     assert "Cancel 25 runs?" in asked.text
     refused = await http.post("/console/bulk", data={**form, "confirmed": "1", "typed": "24"})

@@ -46,9 +46,7 @@ def run(installed: Path, *arguments: str, stdin: str = "", **env: str) -> str:
 def test_every_file_that_is_read_is_in_it(installed: Path) -> None:
     ours = {
         path.relative_to(part)
-        for part in (
-            ROOT / name for name in ("core", "operator", "pod", "cli", "api", "demo-model")
-        )
+        for part in (ROOT / name for name in PARTS)
         for path in part.rglob("*")
         if path.is_file() and path.relative_to(part).parts[0].startswith("codexrun_")
         if "__pycache__" not in path.parts

@@ -5,10 +5,10 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
+from gate_app import gate_settings, listening
 
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.server import Gate
-from codexrun_pod.gate.settings import from_env
 
 RUN = "11111111-2222-3333-4444-555555555555"
 
@@ -42,38 +42,19 @@ async def api():
     one = FakeApi()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", one.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield one
-    await runner.cleanup()
+    async with listening(app) as one.url:
+        yield one
 
 
 class Stand:
     """A gate with its port, and a client."""
 
     def __init__(self, root, url):
-        config = {
-            "runId": RUN,
-            "jobType": "t",
-            "attempt": 1,
-            "upstreamURL": "http://x/v1",
-            "port": 1,
-            "models": ["m"],
-        }
-        (root / "token").write_text("first\n")
+        token = root / "token"
+        token.write_text("first\n")
         self.root = root
-        self.ledger = Ledger(
-            from_env(
-                {
-                    "CODEXRUN_GATE": json.dumps({**config, "ingestURL": url}),
-                    "CODEXRUN_GATE_STATE": str(root),
-                    "CODEXRUN_GATE_INGEST_TOKEN": str(root / "token"),
-                    "CODEXRUN_TERMINATION_LOG": str(root / "message"),
-                }
-            )
-        )
+        config = {"runId": RUN, "upstreamURL": "http://x/v1", "ingestURL": url}
+        self.ledger = Ledger(gate_settings(root, {"INGEST_TOKEN": token}, **config))
 
     async def __aenter__(self):
         self.gate = Gate(self.ledger)

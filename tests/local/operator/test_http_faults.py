@@ -7,7 +7,6 @@ takes all (CODEXRUN_FAULTS=all), and CODEXRUN_SEED repeats a choice.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from unittest import mock
 
 import pytest
 from builders import by, kind_json, prompt_json, run_json, stamp
+from fault_choice import SEED, WHOLE
 from fault_proxy import (
     ANSWERS,
     KILLS,
@@ -51,8 +51,6 @@ from codexrun_core.runs.record import record_of
 Json = dict[str, Any]
 
 PATIENCE_SECONDS = 900  # until a wait gives up; a bound, never an assertion
-WHOLE = os.environ.get("CODEXRUN_FAULTS") == "all"
-SEED = int(os.environ.get("CODEXRUN_SEED") or random.SystemRandom().randrange(10_000))
 WATCHED = ("codexruns", "codexjobtypes", "configmaps", "jobs", "pods")
 # What a real one has for minutes: silence until a watch is opened anew, the pause between lists.
 # The lease lasts on a machine where others work too.
@@ -301,7 +299,6 @@ async def test_whatever_a_call_is_answered_all_ends_as_without_it(
     chosen: list[Strike], tmp_path: Path
 ) -> None:
     async with lives(tmp_path, len(chosen)) as cluster:
-        cluster.invariants.late_jobs = True
         befall(cluster, chosen)
         await cluster.until_ended()
         await cluster.check()

@@ -3,18 +3,17 @@ proxy."""
 
 import asyncio
 import contextlib
-import json
 import ssl
 import subprocess
 
 import aiohttp
 import pytest
 from aiohttp import web
+from gate_app import gate_settings, listening
 
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.server import Gate
-from codexrun_pod.gate.settings import from_env
 
 KEY = "team-key-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
@@ -94,17 +93,6 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def listening(app, tls=None):
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
 async def company(authority, certificate="ca.crt"):
     endpoint = Company()
     app = web.Application()
@@ -124,24 +112,11 @@ AZURE = {
 
 
 async def ask(tmp_path, endpoint, authority, **change):
-    (tmp_path / "key").write_text(KEY)
-    given = {
-        "runId": "r",
-        "jobType": "t",
-        "attempt": 1,
-        "upstreamURL": f"{endpoint.url}/openai/deployments/gpt",
-        "port": 1,
-        "models": ["m"],
-        **AZURE,
-        **change,
-    }
-    names = {"KEY": tmp_path / "key", "STATE": tmp_path, "CA": authority / "ca.crt"}
-    environ = {f"CODEXRUN_GATE_{name}": str(path) for name, path in names.items()}
-    environ |= {
-        "CODEXRUN_GATE": json.dumps(given),
-        "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
-    }
-    ledger = Ledger(from_env(environ))
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    given = {"upstreamURL": f"{endpoint.url}/openai/deployments/gpt", **AZURE, **change}
+    files = {"KEY": key, "CA": authority / "ca.crt"}
+    ledger = Ledger(gate_settings(tmp_path, files, **given))
     gate = Gate(ledger)
     async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
         async with client.post(

@@ -12,13 +12,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
+from gate_app import gate_settings, listening
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.identity import TokenSource
 from codexrun_pod.gate.server import Gate
-from codexrun_pod.gate.settings import Identity, from_env
+from codexrun_pod.gate.settings import Identity
 
 SUBJECT = "eyJhbGciOiJSUzI1NiJ9.the-service-accounts.signature"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
@@ -74,17 +75,6 @@ class Provider:
         return web.Response(body=COMPLETED, headers={"Content-Type": "text/event-stream"})
 
 
-@contextlib.asynccontextmanager
-async def listening(app: web.Application):
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
 class Stand:
     def __init__(self, provider: Provider, gate: Gate, url: str, client: aiohttp.ClientSession):
         self.provider = provider
@@ -109,28 +99,18 @@ async def stand(tmp_path: Path, request: pytest.FixtureRequest):
     app = web.Application()
     app.router.add_post("/oauth/token", provider.exchange)
     app.router.add_post("/v1/responses", provider.responses)
-    (tmp_path / "token").write_text(SUBJECT + "\n")
+    token = tmp_path / "token"
+    token.write_text(SUBJECT + "\n")
     async with listening(app) as there:
-        given = {
-            "runId": "r",
-            "jobType": "t",
-            "attempt": 1,
-            "upstreamURL": f"{there}/v1",
-            "port": 1,
-            "models": ["m"],
-            "identity": {
-                "tokenURL": f"{there}/oauth/token",
-                "parameters": {"identity_provider_id": "idp_1"},
-                "encoding": request.param,
-            },
+        identity = {
+            "tokenURL": f"{there}/oauth/token",
+            "parameters": {"identity_provider_id": "idp_1"},
+            "encoding": request.param,
         }
-        names = {"KEY": "none", "STATE": "", "IDENTITY": "token"}
-        environ = {f"CODEXRUN_GATE_{name}": str(tmp_path / path) for name, path in names.items()}
-        environ |= {
-            "CODEXRUN_GATE": json.dumps(given),
-            "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
-        }
-        gate = Gate(Ledger(from_env(environ)))
+        settings = gate_settings(
+            tmp_path, {"IDENTITY": token}, upstreamURL=f"{there}/v1", identity=identity
+        )
+        gate = Gate(Ledger(settings))
         async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
             yield Stand(provider, gate, here, client)
         await gate.session.close()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 from aiohttp import web
+from gate_app import gate_settings, listening
 from loglines import wrong_lines
 
 from codexrun_pod.gate import exchange, server
@@ -117,37 +118,10 @@ class Stand:
         return json.loads((self.ledger.settings.state_dir / "message").read_bytes())
 
 
-@contextlib.asynccontextmanager
-async def listening(app):
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
 def settings(tmp_path, upstream, **more):
-    (tmp_path / "key").write_text(KEY + "\n")
-    given = {
-        "runId": "r",
-        "jobType": "t",
-        "attempt": 1,
-        "upstreamURL": f"{upstream}/v1/",
-        "port": 1,
-        "models": ["m"],
-        **more,
-    }
-    return from_env(
-        {
-            "CODEXRUN_GATE": json.dumps(given),
-            "CODEXRUN_GATE_KEY": str(tmp_path / "key"),
-            "CODEXRUN_GATE_STATE": str(tmp_path),
-            "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
-        }
-    )
+    key = tmp_path / "key"
+    key.write_text(KEY + "\n")
+    return gate_settings(tmp_path, {"KEY": key}, upstreamURL=f"{upstream}/v1/", **more)
 
 
 @pytest.fixture(autouse=True)

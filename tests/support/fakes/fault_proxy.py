@@ -26,7 +26,6 @@ Json = dict[str, Any]
 # of a Job <run>-<8 of its uid>-<attempt>, and of a pod of that
 OF_RUN = re.compile(r"(?P<run>.+?)-[0-9a-f]{8}-\d+(?:-[a-z0-9]+)?")
 HOP_BY_HOP = ("host", "connection", "content-length", "transfer-encoding", "accept-encoding")
-MAX_LINE_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -340,8 +339,8 @@ async def _lines(answer: aiohttp.ClientResponse) -> Lines:
 # -- what becomes of watches -------------------------------------------------------------------
 
 
-def cut_after(events: int) -> WatchFault:
-    """The stream ends after so many events."""
+def cut_after(events: int, *last: bytes) -> WatchFault:
+    """The stream ends after so many events, and these last lines."""
 
     async def cut(lines: Lines) -> Lines:
         left = events
@@ -349,6 +348,8 @@ def cut_after(events: int) -> WatchFault:
             yield line
             left -= 1
             if left <= 0:
+                for each in last:
+                    yield each
                 return
 
     return cut
@@ -363,17 +364,7 @@ def expired_after(events: int) -> WatchFault:
         "reason": "Expired",
         "message": "too old resource version: 1 (2)",
     }
-
-    async def expire(lines: Lines) -> Lines:
-        left = events
-        async for line in lines:
-            yield line
-            left -= 1
-            if left <= 0:
-                yield json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
-                return
-
-    return expire
+    return cut_after(events, json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
 
 
 async def silent(lines: Lines) -> Lines:

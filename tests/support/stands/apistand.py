@@ -2,6 +2,7 @@
 port."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -70,6 +71,16 @@ class Stand:
         await self.mirrored()
 
 
+CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
+
+
+async def csrf_of(http: httpx.AsyncClient) -> str:
+    """Return what a visitor's forms of the console have to send along."""
+    found = CSRF.search((await http.get("/console/runs")).text)
+    assert found
+    return found[1]
+
+
 @pytest.fixture
 def verdict_seconds() -> float:
     """How long a start waits for the operator; a test parametrizes it to wait less."""
@@ -105,17 +116,23 @@ async def services_over(settings: Settings, kube: FakeCluster) -> AsyncIterator[
         yield services
 
 
+@asynccontextmanager
+async def serving(services: Services, kube: FakeCluster) -> AsyncIterator[Stand]:
+    """The application over these services, once it is ready."""
+    app = create_app(services)
+    async with app.router.lifespan_context(app):
+        made = Stand(kube, services.registry, app)
+
+        async def ready() -> bool:
+            return services.ready
+
+        await made.settle(ready)
+        async with made.http:
+            yield made
+
+
 @pytest.fixture
 async def stand(settings: Settings) -> AsyncIterator[Stand]:
     kube = hello_cluster()
-    async with services_over(settings, kube) as services:
-        app = create_app(services)
-        async with app.router.lifespan_context(app):
-            made = Stand(kube, services.registry, app)
-
-            async def ready() -> bool:
-                return made.services.ready
-
-            await made.settle(ready)
-            async with made.http:
-                yield made
+    async with services_over(settings, kube) as services, serving(services, kube) as made:
+        yield made

@@ -11,7 +11,7 @@ from unittest import mock
 from builders import kind_json, prompt_json, run_json
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
-from small_cluster import TERMINAL, Json, Past, SmallCluster, as_it_is
+from small_cluster import TERMINAL, Json, Past, SmallCluster, as_it_is, is_over
 
 from codexrun_core import times
 from codexrun_core.errors import Refused, Unavailable
@@ -42,8 +42,8 @@ class HostileCluster(SmallCluster):
         self.patches = [mock.patch.object(module, "now", self.now) for module in CLOCKS]
         for patch in self.patches:
             patch.start()
-        super().__init__()
         self.tokens_before = self.tokens()
+        super().__init__()
 
     def close(self) -> None:
         for patch in self.patches:
@@ -186,8 +186,7 @@ class HostileCluster(SmallCluster):
 
     @staticmethod
     def suspended(job: Json) -> bool:
-        over = {c["type"] for c in job.get("status", {}).get("conditions", ())}
-        return bool(job["spec"].get("suspend")) and not over & {"Complete", "Failed"}
+        return bool(job["spec"].get("suspend")) and not is_over(job)
 
     @rule(hours=st.sampled_from([-30, -1, 1, 30]))
     def the_wall_clock_is_set(self, hours: int) -> None:
@@ -214,8 +213,7 @@ class HostileCluster(SmallCluster):
 
     @invariant()
     def no_tokens_are_counted_twice(self) -> None:
-        counted = self.tokens() - getattr(self, "tokens_before", self.tokens())
-        assert counted <= TOKENS_OF_A_RUN * len(self.with_usage)
+        assert self.tokens() - self.tokens_before <= TOKENS_OF_A_RUN * len(self.with_usage)
 
     @invariant()
     def who_waits_says_for_what(self) -> None:

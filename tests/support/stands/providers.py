@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from codex_stand import KEY
+from gate_process import event
+
 Json = dict[str, Any]
 
 USAGE = {
@@ -24,11 +27,6 @@ USAGE = {
 }
 BARE_USAGE = {"input_tokens": 9000, "output_tokens": 50, "total_tokens": 9050}
 REVIEW = {"summary": "Nothing to find.", "findings": []}
-KEY = "sk-demo-5f9c1b7a2e"  # codex_stand.KEY
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
 class Provider(BaseHTTPRequestHandler):

@@ -70,7 +70,7 @@ def as_it_is(kube: FakeKube) -> Past:
     return past
 
 
-def over(job: Json) -> bool:
+def is_over(job: Json) -> bool:
     conditions = job.get("status", {}).get("conditions", [])
     return any(condition["type"] in ("Complete", "Failed") for condition in conditions)
 
@@ -194,14 +194,14 @@ class SmallCluster(RuleBasedStateMachine):
                     job = self.owner(pod)
                     self.remove(path)
                     # A pod that a suspension has deleted is no failure.
-                    if job and not over(job) and not job["spec"].get("suspend"):
+                    if job and not is_over(job) and not job["spec"].get("suspend"):
                         self.job_over(job, "Failed")
                 else:
                     self.change(path, pod)
         for path, job in list(self.kube.objects.items()):
             if "/jobs/" not in path:
                 continue
-            if job["spec"].get("suspend") and not over(job):
+            if job["spec"].get("suspend") and not is_over(job):
                 if (pod_path := self.pod_path(job)) in self.kube.objects:
                     self.kube.objects[pod_path]["metadata"]["deletionTimestamp"] = stamp(NOON)
                 else:
@@ -510,7 +510,7 @@ class SmallCluster(RuleBasedStateMachine):
         """By a queue controller that has no room; the Job's own may be faster than the operator."""
         told = [job for job in self.items(self.kube.jobs) if job not in self.late]
         job = data.draw(st.sampled_from([None, *told]))
-        if job is None or over(job):
+        if job is None or is_over(job):
             return
         job["spec"]["suspend"] = True
         self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
@@ -525,7 +525,7 @@ class SmallCluster(RuleBasedStateMachine):
         self.work()
         self.controllers()
         for job in self.items(self.kube.jobs):
-            if job["spec"].get("suspend") and not over(job) and job not in self.late:
+            if job["spec"].get("suspend") and not is_over(job) and job not in self.late:
                 job["spec"]["suspend"] = False
                 job["status"] = {}
                 self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)

@@ -1,12 +1,11 @@
 """Logging in and out of the console: guesses are throttled, a session that was ended stays so, and
 no other site sends the form."""
 
-import re
 from pathlib import Path
 
 import httpx
 import pytest
-from apistand import TOKEN, Stand
+from apistand import TOKEN, Stand, csrf_of
 
 from codexrun_api import services as services_module
 from codexrun_api.console import sessions
@@ -26,10 +25,7 @@ async def log_in(http: httpx.AsyncClient, token: str = TOKEN, **headers: str) ->
 
 
 async def log_out(http: httpx.AsyncClient) -> None:
-    page = (await http.get("/console/runs")).text
-    csrf = re.search(r'name="csrf" value="(\w+)"', page)
-    assert csrf
-    answer = await http.post("/console/logout", data={"csrf": csrf[1]})
+    answer = await http.post("/console/logout", data={"csrf": await csrf_of(http)})
     assert answer.status_code == 303
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from apistand import TOKEN, Stand
+from apistand import TOKEN, Stand, csrf_of
+from odd import nested
 
 from codexrun_api.app import create_app, openapi_document
 from codexrun_api.archive.archive import Archive
@@ -185,13 +186,6 @@ async def chunks(size: int) -> AsyncIterator[bytes]:
         yield b"x" * 1024
 
 
-def nested(levels: int) -> Any:
-    value: Any = "x"
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
 async def test_api5_broken_function_level_authorization(stand: Stand) -> None:
     """A session of the console is no token; a console for looking only changes nothing; and no
     port has the functions of another."""
@@ -202,16 +196,14 @@ async def test_api5_broken_function_level_authorization(stand: Stand) -> None:
             headers = {"Cookie": f"{sessions.COOKIE}={cookie}"}
             assert (await http.request(method, path, headers=headers)).status_code == 401
         object.__setattr__(stand.services.settings, "console_read_only", True)
-        page = (await http.get("/console/runs")).text
-        csrf = re.search(r'name="csrf" value="(\w+)"', page)
-        assert csrf
+        csrf = await csrf_of(http)
         posts = [path for method, path in routes(stand.app) if method == "POST"]
         changing = [path for path in posts if path.startswith("/console/")]
         allowed = {"/console/login", "/console/logout", "/console/theme"}
         assert len(changing) > len(allowed)
         for path in sorted(set(changing) - allowed):
             url = re.sub(r"{\w+}", "hello", path)
-            answer = await http.post(url, data={"csrf": csrf[1]})
+            answer = await http.post(url, data={"csrf": csrf})
             assert answer.status_code in (403, 404), path
             assert path != "/console/start" or answer.status_code == 403
     assert stand.kube.run_names == []

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from apistand import TOKEN, Stand, hello_cluster
+from apistand import TOKEN, Stand, hello_cluster, serving
 
-from codexrun_api.app import create_app
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -32,16 +31,8 @@ async def early(settings: Settings, folder: Path) -> AsyncIterator[Stand]:
     async with await Registry.open(settings.registry_url) as registry:
         services = Services.make(settings, registry, kube)
         services.archive.open()
-        app = create_app(services)
-        async with app.router.lifespan_context(app):
-            made = Stand(kube, registry, app)
-
-            async def ready() -> bool:
-                return made.services.ready
-
-            await made.settle(ready)
-            async with made.http:
-                yield made
+        async with serving(services, kube) as made:
+            yield made
 
 
 async def test_what_answers_what(early: Stand) -> None:

@@ -4,9 +4,7 @@ is made up for, and what the export had is there."""
 from dataclasses import replace
 from pathlib import Path
 
-from apistand import Stand, services_over
-
-from codexrun_api.app import create_app
+from apistand import Stand, services_over, serving
 
 
 async def test_a_restored_registry_converges_with_the_cluster(stand: Stand, tmp_path: Path) -> None:
@@ -30,22 +28,19 @@ async def test_a_restored_registry_converges_with_the_cluster(stand: Stand, tmp_
     )
     async with services_over(settings, stand.kube) as services:
         assert await services.registry.insert(backup) == 3
-        app = create_app(services)
-        async with app.router.lifespan_context(app):
-            restored = Stand(stand.kube, services.registry, app)
 
-            async def converged() -> bool:
-                rows = [
-                    await services.registry.get(run["run_id"])
-                    for run in (ended, ends_meanwhile, goes_meanwhile, new)
-                ]
-                return [row.status if row else None for row in rows] == [
-                    *("succeeded", "failed", "deleted"),
-                    new["status"],
-                ]
+        async def converged() -> bool:
+            rows = [
+                await services.registry.get(run["run_id"])
+                for run in (ended, ends_meanwhile, goes_meanwhile, new)
+            ]
+            return [row.status if row else None for row in rows] == [
+                *("succeeded", "failed", "deleted"),
+                new["status"],
+            ]
 
-            async with restored.http:
-                await restored.settle(converged)
+        async with serving(services, stand.kube) as restored:
+            await restored.settle(converged)
             events = await services.registry.events(ended["run_id"])
             assert events == next(e.events for e in backup if e.run.run_id == ended["run_id"])
             assert await services.registry.insert(backup) == 0, "a second import changes nothing"

@@ -33,4 +33,4 @@ def test_it_is_never_off_by_more_than_its_smaller_unit(seconds: int) -> None:
     parts = re.findall(r"(\d+)([smhd])", short_duration(seconds))
     assert 1 <= len(parts) <= 2
     read = sum(int(number) * UNITS[unit] for number, unit in parts)
-    assert read <= seconds < read + 3600 if seconds >= 86_400 else seconds < read + 60
+    assert read <= seconds < read + (3600 if seconds >= 86_400 else 60)

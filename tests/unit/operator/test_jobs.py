@@ -620,19 +620,6 @@ def test_placement_comes_from_the_job_type() -> None:
     assert containers(rich())["gate"]["image"] == "example/codexrun:1"
 
 
-def test_labels_of_the_run_that_its_job_type_names_reach_job_and_pod() -> None:
-    labeled = run()
-    labeled.metadata.labels.update(team="payments", tier="gold", other="no")
-    of = kind(
-        propagateLabels=["team", "tier", "absent"], podTemplate={"labels": {"tier": "owners"}}
-    )
-    job = built(labeled, job_type=of)
-    own = {key: job["metadata"]["labels"].get(key) for key in ("team", "tier", "other", "absent")}
-    assert own == {"team": "payments", "tier": "gold", "other": None, "absent": None}
-    pods = job["spec"]["template"]["metadata"]["labels"]
-    assert (pods["team"], pods["tier"], pods.get("other")) == ("payments", "owners", None)
-
-
 def test_labels_of_ours_win() -> None:
     template = {"labels": {"codexrun.dev/run-uid": "forged", "team": "a"}}
     labels = built(job_type=kind(podTemplate=template))["spec"]["template"]["metadata"]["labels"]
@@ -779,14 +766,16 @@ def test_autoscalers_leave_a_run_s_node_alone_unless_the_job_type_says_otherwise
 
 def test_labels_of_the_run_go_as_far_as_the_job_type_says() -> None:
     of = run()
-    of.metadata.labels = {"team": "payments", "other": "x", "codexrun.dev/run-uid": "forged"}
-    keys = ["team", "absent", "codexrun.dev/run-uid"]
-    job = built(of, kind(propagateLabels=keys, podTemplate={"labels": {"team": "of the type"}}))
-    for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+    of.metadata.labels = {"team": "payments", "tier": "gold", "other": "x"}
+    of.metadata.labels["codexrun.dev/run-uid"] = "forged"
+    keys = ["team", "tier", "absent", "codexrun.dev/run-uid"]
+    job = built(of, kind(propagateLabels=keys, podTemplate={"labels": {"tier": "of the type"}}))
+    of_job, of_pod = job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]
+    for labels in (of_job, of_pod):
         assert labels["codexrun.dev/run-uid"] == UID
         assert labels.keys() & {"other", "absent"} == set()
-    assert job["metadata"]["labels"]["team"] == "payments"
-    assert job["spec"]["template"]["metadata"]["labels"]["team"] == "of the type"
+    assert (of_job["team"], of_job["tier"]) == ("payments", "gold")
+    assert (of_pod["team"], of_pod["tier"]) == ("payments", "of the type")
 
 
 NEEDED = (
