@@ -23,8 +23,6 @@ from urllib.parse import SplitResult
 from codexrun_core.pod_contract import (
     CLONE_ENV,
     GIT_CREDENTIALS_FOLDER,
-    TERMINATION_LOG,
-    TERMINATION_LOG_ENV,
     WORKSPACE,
     WORKSPACE_ENV,
     ReportKey,
@@ -362,15 +360,13 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except (CloneError, OSError) as error:
         failure = error if isinstance(error, CloneError) else CloneError(str(error))
         report[ReportKey.FAILURE] = {
-            ReportKey.CLASS: failure.class_,
-            ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
+            **termination.failure(failure.class_, str(error)),
             ReportKey.RETRYABLE: failure.retryable,
         }
         log.write("workspace.failed", level="error", reason=str(error))
         code = 1
-    path = environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
     termination.write(
-        path,
+        termination.log_path(environ),
         termination.encode(
             {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **report},
             [(ReportKey.FAILURE, ReportKey.MESSAGE)],

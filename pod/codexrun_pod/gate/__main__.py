@@ -3,7 +3,7 @@
 import os
 import sys
 
-from codexrun_core.pod_contract import TERMINATION_LOG, TERMINATION_LOG_ENV, ReportKey
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import loglines, termination
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.settings import Settings, from_env
@@ -32,13 +32,13 @@ def report_misconfigured(message: str) -> None:
     sys.stdout.buffer.write(
         loglines.line("gate", level="error", text="gate.misconfigured", reason=message)
     )
-    failure = {
-        ReportKey.CLASS: "config",
-        ReportKey.MESSAGE: message[: termination.LONGEST_MESSAGE],
+    report = {
+        ReportKey.VERSION: 1,
+        ReportKey.SOURCE: "gate",
+        ReportKey.FAILURE: termination.failure("config", message),
     }
-    report = {ReportKey.VERSION: 1, ReportKey.SOURCE: "gate", ReportKey.FAILURE: failure}
     termination.write(
-        os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG),
+        termination.log_path(os.environ),
         termination.encode(report, [(ReportKey.FAILURE, ReportKey.MESSAGE)]),
     )
 

@@ -306,12 +306,7 @@ def message(
         ReportKey.PRICE_TABLE: price_table,
         ReportKey.COMPLETE: account.complete and account.in_flight is None,
         ReportKey.UNPRICED: account.unpriced and account.unpriced[:MAX_UNPRICED_CHARS],
-        ReportKey.STOP: {
-            ReportKey.CLASS: stop.code,
-            ReportKey.MESSAGE: stop.message[: termination.LONGEST_MESSAGE],
-        }
-        if stop
-        else None,
+        ReportKey.STOP: termination.failure(stop.code, stop.message) if stop else None,
         ReportKey.LAST_ERROR: account.last_error.json if account.last_error else None,
         ReportKey.CUT_SHORT: account.cut_short or None,
         ReportKey.DROPPED_KEYS: account.dropped_keys or None,
