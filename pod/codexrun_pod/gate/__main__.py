@@ -10,12 +10,14 @@ from codexrun_pod.gate.settings import Settings, from_env
 
 
 def read_settings() -> Settings:
-    """Read the environment, and the CA bundle: one that is none should be said at once.
+    """Read the environment, and the CA bundle if there is one, to report a broken one at once.
 
     Raises:
         ValueError: the gate cannot work with them; the message names what is wrong.
     """
     settings = from_env(os.environ)
+    if settings.endpoint.ca_file is None:
+        return settings  # the system's CAs are loaded once, where they are used
     try:
         settings.endpoint.tls()
     except OSError as error:
