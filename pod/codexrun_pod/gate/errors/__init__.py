@@ -296,7 +296,7 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
             " for a login"
         )
     return UpstreamError(
-        "model_error", _short(message), status, None, False, advice[:LONGEST_MESSAGE]
+        "model_error", _short(message), status, retryable=False, advice=_short(advice)
     )
 
 
@@ -352,8 +352,9 @@ def incomplete(reason: str) -> UpstreamError:
     """Build the error of a `response.incomplete` that no budget of the run caused: the model's own
     limit, or its provider's filter."""
     message = _short(f"the model's response is incomplete: {reason}")
-    if _of_class("policy").codes & {reason.lower()}:
-        return UpstreamError("policy", message, None, None, False, _of_class("policy").advice)
+    policy = _of_class("policy")
+    if reason.lower() in policy.codes:
+        return UpstreamError("policy", message, retryable=False, advice=policy.advice)
     return UpstreamError("model_error", message)
 
 
