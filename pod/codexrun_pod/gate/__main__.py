@@ -30,7 +30,7 @@ def read_settings() -> Settings:
 
 def report_misconfigured(message: str) -> None:
     """Say why the gate cannot start: to people in the log, to the operator in the termination
-    message, as it would restart for ever."""
+    message, or the gate would be restarted for ever."""
     sys.stdout.buffer.write(
         loglines.line("gate", level="error", text="gate.misconfigured", reason=message)
     )

@@ -93,7 +93,8 @@ class Exchange:
 
     async def run(self, session: aiohttp.ClientSession, key: str | None) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
-        was none. A provider that wants to be asked again is, as long as the run may wait for it.
+        was none. A provider that names a time for the next try is asked again then, as long as the
+        run may wait for it.
 
         key: the model's; None sends none.
         """
@@ -106,7 +107,7 @@ class Exchange:
                 return web.Response(status=499)  # the client left
 
     async def wait_for_provider(self) -> bool:
-        """Wait until the time that the provider has named, if it has; False if nobody needs the
+        """Wait until the time that the provider has named, if any; return False if nobody needs the
         answer any longer."""
         ledger = self.ledger
         if (until := ledger.account.waiting_until) is None:
@@ -123,11 +124,13 @@ class Exchange:
         return True
 
     def forget_body(self) -> None:
-        """Free it, whoever refers to this exchange: the next request's takes as much."""
+        """Free the body, even while something still refers to this exchange: that of the next
+        request takes as much."""
         self.admitted = replace(self.admitted, body=b"")
 
     def without_token(self, error: errors.UpstreamError) -> web.Response:
-        """Answer that there is no token; once where another try would get none either."""
+        """Answer that there is no token, with a status that Codex does not try again where another
+        try would get none either."""
         self._settle_error(self.ledger.account, error)
         self.ledger.log("token.missing", level="error", reason=error.message)
         return self._failure(error.class_)
@@ -229,8 +232,8 @@ class Exchange:
         return web.Response(status=status, body=body, headers=self._headers_down(answer))
 
     async def _renewed(self) -> bool:
-        """Return whether there is another key to try with, once a request: a token may end, or be
-        taken back, before its time."""
+        """Return whether there is another key to try with, at most once a request: a token may
+        expire early, or be revoked."""
         renew, self.renew = self.renew, None
         key = await self.while_attended(renew()) if renew is not None else None
         if key is None:

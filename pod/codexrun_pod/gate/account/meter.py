@@ -138,8 +138,8 @@ def unmetered(
 def noted(
     account: Account, error: UpstreamError, digest: str, max_wait: float, now: datetime
 ) -> Account:
-    """Note an error of the provider, and that nothing is in flight: whether it is waited for, or
-    the same request is refused from now on.
+    """Note an error of the provider, that nothing is in flight, and what follows: the run waits for
+    the provider, or the same request is refused from now on.
 
     digest: of the request's input. max_wait: seconds that the run may wait in all.
     """

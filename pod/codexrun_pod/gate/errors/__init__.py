@@ -70,8 +70,8 @@ class UpstreamError:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of error, and what shows that one is of it: a code, a status, or words. page: all that
-    came is a web page, which no provider sends; None for either."""
+    """A kind of error, and what shows that one is of it: a code, a status, or words. page: whether
+    all that came is a web page, which no provider sends; None for either."""
 
     class_: Class
     advice: str
@@ -219,11 +219,11 @@ def read(
     headers: Mapping[str, str] | None = None,
     cap: str | None = None,
 ) -> UpstreamError:
-    """Read an error in any shape: the body of an HTTP answer, a text, also one of status 200, or an
-    event of a stream, an object, with status None.
+    """Read an error in any shape.
 
-    cap: of a request whose output the gate has capped, what to do if that is why the server refuses
-    it; servers say so in many ways.
+    content: the body of an HTTP answer (a text; the status may be 200), or an event of a stream (an
+    object; without a status). cap: of a request whose output the gate has capped, what to do if
+    that is why the server refuses it; servers say so in many ways.
     """
     sent = headers or {}
     if status is not None and 300 <= status < 400:
@@ -331,7 +331,7 @@ def unreadable(host: str, coding: str) -> UpstreamError:
 
 
 def unreadable_head(host: str, reason: str) -> UpstreamError:
-    """Build the error of an answer whose head is beyond the gate's limits, or is no HTTP."""
+    """Build the error of an answer whose head is beyond the gate's limits, or is not HTTP."""
     return UpstreamError(
         "model_error",
         _short(f"the head of the answer of {host} cannot be read: {reason}"),

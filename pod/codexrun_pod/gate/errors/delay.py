@@ -11,7 +11,7 @@ from typing import Any
 
 MAX_SECONDS = 10 * 366 * 86400.0  # a longer time is not believed
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Bounds of the repetitions, since the text is anybody's.
+# The repetitions have bounds, since the text is anybody's.
 PART = (
     r"\d{1,9}(?:\.\d{1,9})?\s*(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h"
     r"|days?|d)?(?![a-z])"

@@ -102,7 +102,7 @@ def fold(progress: Progress, event: Event) -> Progress:
 
 
 def is_instructions_cut(event: Event) -> bool:
-    """Return whether Codex tells that it has not read all of the AGENTS.md files: its warning names
+    """Return whether Codex says that it has not read all of the AGENTS.md files: its warning names
     the setting (0.169 to 0.171)."""
     item = event.item
     return (
