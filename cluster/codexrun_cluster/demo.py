@@ -120,7 +120,7 @@ def _print_log(kubectl: list[str], env: dict[str, str], pod: str) -> None:
 
 
 def tunnel(url: str) -> str:
-    """Return the command that brings the api's address of this machine to another one. Pure."""
+    """Return the command that makes the api of this machine reachable from another one. Pure."""
     host = urllib.parse.urlsplit(url)
     return f"ssh -L 8080:{host.hostname}:{host.port or 80} USER@THIS_MACHINE"
 

@@ -12,8 +12,21 @@ import json
 import os
 from typing import Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core.pod_contract import TERMINATION_LOG, TERMINATION_LOG_ENV, ReportKey
+
 SIZE = 3000
 LONGEST_MESSAGE = 400  # characters of a failure's or error's message
+
+
+def log_path(environ: Mapping[str, str]) -> str:
+    """Return where the termination message goes; known before anything else, so that every failure
+    can be reported."""
+    return environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
+
+
+def failure(class_: str, message: str) -> dict[str, str]:
+    """Return a failure, or the reason for a stop, as a termination message has it."""
+    return {ReportKey.CLASS: class_, ReportKey.MESSAGE: message[:LONGEST_MESSAGE]}
 
 
 def encode(message: Mapping[str, Any], shorten: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -23,8 +23,6 @@ from urllib.parse import SplitResult
 from codexrun_core.pod_contract import (
     CLONE_ENV,
     GIT_CREDENTIALS_FOLDER,
-    TERMINATION_LOG,
-    TERMINATION_LOG_ENV,
     WORKSPACE,
     WORKSPACE_ENV,
     ReportKey,
@@ -38,14 +36,14 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
 MAX_NAMED_FILES = 3  # in a warning
 MAX_NAME_CHARS = 80  # of such a file
-RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)  # before each further try of what may pass
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)  # before each further try after a failure that may pass
 
 
 class CloneError(Exception):
     """No workspace; the message says what to correct."""
 
     def __init__(self, message: str, class_: str = "workspace", *, retryable: bool = False) -> None:
-        """`class_`: a failure class; retryable: another run has a fair chance, unchanged."""
+        """`class_`: a failure class; retryable: the same run has a fair chance later."""
         super().__init__(message)
         self.class_ = class_
         self.retryable = retryable
@@ -362,15 +360,13 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except (CloneError, OSError) as error:
         failure = error if isinstance(error, CloneError) else CloneError(str(error))
         report[ReportKey.FAILURE] = {
-            ReportKey.CLASS: failure.class_,
-            ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
+            **termination.failure(failure.class_, str(error)),
             ReportKey.RETRYABLE: failure.retryable,
         }
         log.write("workspace.failed", level="error", reason=str(error))
         code = 1
-    path = environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
     termination.write(
-        path,
+        termination.log_path(environ),
         termination.encode(
             {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **report},
             [(ReportKey.FAILURE, ReportKey.MESSAGE)],

@@ -40,7 +40,8 @@ class GitProblem:
 
 
 def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitProblem:
-    """Return what a failed git says. The first rule that fits; the more certain ones stand first.
+    """Return what a failure of git means. The first rule that fits decides; the more certain ones
+    stand first.
 
     Args:
         stderr: what it printed, without secrets.

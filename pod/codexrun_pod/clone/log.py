@@ -49,8 +49,8 @@ class CloneLog:
         (workspace / CLONE_LOG).write_bytes(b"".join(self._lines))
 
     def upload(self, environ: Mapping[str, str]) -> None:
-        """Send the lines to the api as the whole log of this attempt, if there is an api. One that
-        does not take them is noted on stdout."""
+        """Send the lines to the api as the whole log of this attempt, if there is an api. If it
+        does not take them, a line on stdout says so."""
         try:
             url = json.loads(environ[CLONE_ENV])["ingestURL"]
         except (KeyError, TypeError, ValueError):

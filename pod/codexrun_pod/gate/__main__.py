@@ -3,19 +3,21 @@
 import os
 import sys
 
-from codexrun_core.pod_contract import TERMINATION_LOG, TERMINATION_LOG_ENV, ReportKey
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import loglines, termination
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.settings import Settings, from_env
 
 
 def read_settings() -> Settings:
-    """Read the environment, and the CA bundle: one that is none should be said at once.
+    """Read the environment, and the CA bundle if there is one, to report a broken one at once.
 
     Raises:
         ValueError: the gate cannot work with them; the message names what is wrong.
     """
     settings = from_env(os.environ)
+    if settings.endpoint.ca_file is None:
+        return settings  # the system's CAs are loaded once, where they are used
     try:
         settings.endpoint.tls()
     except OSError as error:
@@ -28,17 +30,17 @@ def read_settings() -> Settings:
 
 def report_misconfigured(message: str) -> None:
     """Say why the gate cannot start: to people in the log, to the operator in the termination
-    message, as it would restart for ever."""
+    message, or the gate would be restarted for ever."""
     sys.stdout.buffer.write(
         loglines.line("gate", level="error", text="gate.misconfigured", reason=message)
     )
-    failure = {
-        ReportKey.CLASS: "config",
-        ReportKey.MESSAGE: message[: termination.LONGEST_MESSAGE],
+    report = {
+        ReportKey.VERSION: 1,
+        ReportKey.SOURCE: "gate",
+        ReportKey.FAILURE: termination.failure("config", message),
     }
-    report = {ReportKey.VERSION: 1, ReportKey.SOURCE: "gate", ReportKey.FAILURE: failure}
     termination.write(
-        os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG),
+        termination.log_path(os.environ),
         termination.encode(report, [(ReportKey.FAILURE, ReportKey.MESSAGE)]),
     )
 

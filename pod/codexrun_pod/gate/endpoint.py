@@ -24,7 +24,7 @@ class Endpoint:
 
     auth_header: the header that carries the key, as a bearer token in Authorization, bare in any
     other. ca_file: PEM, used instead of the system's CAs. proxy: http:// URL of a proxy.
-    drop_reasoning_ids: also where the host is none of Azure's.
+    drop_reasoning_ids: for other hosts than Azure's too.
     """
 
     upstream: str

@@ -74,8 +74,6 @@ class Exchange:
         self._use(None)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
-        self.digest = admitted.digest
-        self.progress = 0  # events of this answer that were more than a sign of life
         self.bytes_came = False  # of an answer that was broken off
         self.client_left_at: float | None = None
         # Set from outside, to read no further: what the answer is charged.
@@ -95,7 +93,8 @@ class Exchange:
 
     async def run(self, session: aiohttp.ClientSession, key: str | None) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
-        was none. A provider that wants to be asked again is, as long as the run may wait for it.
+        was none. A provider that names a time for the next try is asked again then, as long as the
+        run may wait for it.
 
         key: the model's; None sends none.
         """
@@ -108,12 +107,12 @@ class Exchange:
                 return web.Response(status=499)  # the client left
 
     async def wait_for_provider(self) -> bool:
-        """Wait until the time that the provider has named, if it has; False if nobody needs the
+        """Wait until the time that the provider has named, if any; return False if nobody needs the
         answer any longer."""
         ledger = self.ledger
         if (until := ledger.account.waiting_until) is None:
             return True
-        seconds = (datetime.fromisoformat(until) - now()).total_seconds()
+        seconds = _seconds_to(until)
         ledger.touch(seconds)  # an earlier instance of the gate may have granted the time
         ends_at = time.monotonic() + seconds
         while (remaining := ends_at - time.monotonic()) > 0:
@@ -125,14 +124,16 @@ class Exchange:
         return True
 
     def forget_body(self) -> None:
-        """Free it, whoever refers to this exchange: the next request's takes as much."""
+        """Free the body, even while something still refers to this exchange: that of the next
+        request takes as much."""
         self.admitted = replace(self.admitted, body=b"")
 
     def without_token(self, error: errors.UpstreamError) -> web.Response:
-        """Answer that there is no token; once where another try would get none either."""
+        """Answer that there is no token, with a status that Codex does not try again where another
+        try would get none either."""
         self._settle_error(self.ledger.account, error)
         self.ledger.log("token.missing", level="error", reason=error.message)
-        return self._failure(error.class_, 502)
+        return self._failure(error.class_)
 
     async def _ask(self, session: aiohttp.ClientSession) -> web.StreamResponse | None:
         """Send the request once; None if it is to be sent again."""
@@ -152,17 +153,17 @@ class Exchange:
             return web.Response(status=503)
         except NOT_CONNECTED as error:
             self._note(errors.unreachable(self.host, self._reason(error), advice=_way_out(error)))
-            return self._failure("unreachable", 502)
+            return self._failure("unreachable")
         except UnreadableError as error:
             coding = self.key_filter.text(str(error))
             self._settle_broken(errors.unreadable(self.host, coding), "at_most")
-            return self._failure("unreadable", 502)
+            return self._failure("unreadable")
         except (aiohttp.ClientResponseError, UnreadableHeadError) as error:
             self._settle_broken(errors.unreadable_head(self.host, _head_problem(error)), "at_most")
-            return self._failure("unreadable", 502)
+            return self._failure("unreadable")
         except (aiohttp.ClientError, TimeoutError) as error:
             self._settle_broken(errors.unreachable(self.host, self._reason(error)))
-            return self._failure("unreachable", 502)
+            return self._failure("unreachable")
         except asyncio.CancelledError:
             self._settle_broken(None, "estimate")
             raise
@@ -214,10 +215,9 @@ class Exchange:
         except UnreadableError as coding:
             body = f"its text has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
-        headers = self._headers_down(answer)
         error = errors.read(
             body.decode("utf-8", "replace"),
-            now(),
+            _now(),
             status=answer.status,
             headers=self.key_filter.headers(answer.headers),
             cap=self._cap(),
@@ -227,13 +227,13 @@ class Exchange:
         if self.ledger.account.waiting_until is not None:
             return None
         if answer.status < 400 or not body.strip() or body.lstrip().startswith(b"<"):
-            return self._failure(error.class_, 502)
+            return self._failure(error.class_)
         status = FINAL_STATUS if self._is_final else answer.status
-        return web.Response(status=status, body=body, headers=headers)
+        return web.Response(status=status, body=body, headers=self._headers_down(answer))
 
     async def _renewed(self) -> bool:
-        """Return whether there is another key to try with, once a request: a token may end, or be
-        taken back, before its time."""
+        """Return whether there is another key to try with, at most once a request: a token may
+        expire early, or be revoked."""
         renew, self.renew = self.renew, None
         key = await self.while_attended(renew()) if renew is not None else None
         if key is None:
@@ -253,16 +253,16 @@ class Exchange:
     def _settle_error(self, account: meter.Account, error: errors.UpstreamError) -> None:
         ledger = self.ledger
         max_wait = ledger.settings.max_wait_seconds
-        account = meter.noted(account, error, self.digest, max_wait, now())
+        account = meter.noted(account, error, self.admitted.digest, max_wait, _now())
         if (until := account.waiting_until) is not None:
-            ledger.touch((datetime.fromisoformat(until) - now()).total_seconds())
+            ledger.touch(_seconds_to(until))
             ledger.log("provider.waited_for", until=until, reason=error.message)
         ledger.settle(account)
 
     @property
     def _is_final(self) -> bool:
         """Return whether another try of this request would end the same way."""
-        return self.ledger.account.refused == self.digest
+        return self.ledger.account.refused == self.admitted.digest
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         upstream = Body(answer)
@@ -288,7 +288,7 @@ class Exchange:
             unread = self.key_filter.raw(self.events.unread.lstrip())
             if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
                 # no stream, whatever its header says
-                error = errors.read(unread.decode("utf-8", "replace"), now(), status=200)
+                error = errors.read(unread.decode("utf-8", "replace"), _now(), status=200)
                 self._note(error, tokens.parse(_usage_in(unread)))
             else:
                 self._settle_broken(errors.cut(self.host))
@@ -300,15 +300,15 @@ class Exchange:
         """Meter a chunk before it is passed on, so that what Codex has seen is in the account;
         return what may be passed on."""
         previous = self.events.last
+        progress = self.events.progress
         allowed = self.events.feed(chunk)
-        if self.events.progress > self.progress:
-            self.progress = self.events.progress
+        if self.events.progress > progress:
             self.ledger.touch()
         if self.events.last is not None and previous is None:
             ledger = self.ledger
             prices = ledger.settings.prices
             received = self._received()
-            account = meter.answered(ledger.account, self.events.last, received, prices, now())
+            account = meter.answered(ledger.account, self.events.last, received, prices, _now())
             error = account.last_error
             if error is not None and error is not ledger.account.last_error:
                 # Codex tries again what failed, and what is incomplete, such as by a filter.
@@ -348,12 +348,12 @@ class Exchange:
         long_before = left is not None and stopped_at - left > LEFT_WITH_THE_RUN_SECONDS
         return "at_most" if long_before else "estimate"
 
-    def _failure(self, code: str, status: int) -> web.Response:
-        """Return the last error in the gate's own words; status: of one that may pass."""
+    def _failure(self, code: str) -> web.Response:
+        """Return the last error in the gate's own words: 502 for one that may pass."""
         error = self.ledger.account.last_error
         message = error.text if error else ""
         body = {"error": {"type": "codexrun_gate", "code": code, "message": message}}
-        return web.json_response(body, status=FINAL_STATUS if self._is_final else status)
+        return web.json_response(body, status=FINAL_STATUS if self._is_final else 502)
 
     def _cap(self) -> str | None:
         """Return the cap that the gate has set, for the message of a server that refuses it."""
@@ -477,5 +477,10 @@ def _usage_in(body: bytes) -> Any:
     return response.get("usage") if isinstance(response, dict) else None
 
 
-def now() -> datetime:
+def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _seconds_to(moment: str) -> float:
+    """Return the seconds until a time in RFC 3339."""
+    return (datetime.fromisoformat(moment) - _now()).total_seconds()

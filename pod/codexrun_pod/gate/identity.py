@@ -27,8 +27,8 @@ GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 EXCHANGE_SECONDS = 30.0
 MAX_ANSWER_BYTES = 64 * 1024
-# A token is renewed before a request once no more than this is left of it: as seconds, and of its
-# life, for providers have tokens of a minute.
+# A token is renewed before a request that comes in the last RENEW_SECONDS of its life, or in the
+# last RENEW_SHARE of it where that is shorter: some tokens live for a minute.
 RENEW_SECONDS = 60.0
 RENEW_SHARE = 0.25
 DEFAULT_LIFE_SECONDS = 300.0  # of a token whose answer does not say; `expires_in` is not required

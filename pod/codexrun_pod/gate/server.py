@@ -42,7 +42,7 @@ LAST_SHIPPING_SECONDS = 17.0
 # Codex and the runner have one or two each. A connection takes up to some 200 KB before its request
 # is refused.
 MAX_CONNECTIONS = 64
-MAX_HEADERS = 512  # of an answer; the bound in bytes is looked at when they have come
+MAX_HEADERS = 512  # of an answer; their bytes are counted once they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
 PARALLEL = Denied(
     "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
@@ -117,8 +117,8 @@ class Gate:
                 self.current = None
 
     async def _exchange(self, exchange: Exchange) -> web.StreamResponse:
-        """Forward an admitted request once the provider is to be asked again, with a key or token
-        that is good then."""
+        """Forward an admitted request as soon as the provider may be asked again, with the key or
+        token of that moment."""
         if not await exchange.wait_for_provider():
             return web.Response(status=499)  # the client left
         try:
@@ -134,8 +134,8 @@ class Gate:
         return await exchange.run(self.session, key)
 
     def _refused_before(self, admitted: Admitted) -> Denied | None:
-        """Deny a request that the provider would refuse again: Codex tries again what came inside
-        of a stream."""
+        """Deny a request that the provider would refuse again: after an error inside of a stream
+        Codex tries again."""
         account = self.ledger.account
         error = account.last_error
         if error is None or account.refused != admitted.digest:

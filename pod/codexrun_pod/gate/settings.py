@@ -22,8 +22,8 @@ from codexrun_core.pod_contract import (
     MODEL_KEY_FOLDER,
     OUTPUT_SCHEMA_ENV,
     TERMINATION_LOG,
-    TERMINATION_LOG_ENV,
 )
+from codexrun_pod import termination
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
@@ -141,7 +141,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),
             state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),
-            termination_log=environ.get(TERMINATION_LOG_ENV, Settings.termination_log),
+            termination_log=termination.log_path(environ),
         )
     except KeyError as missing:
         raise ValueError(f"{GATE_ENV}: {missing} is missing") from missing

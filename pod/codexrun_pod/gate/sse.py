@@ -52,11 +52,11 @@ class EventStream:
         self.called: str | None = None
         self._forbidden = forbidden
         self._clean = clean
-        self._states: set[str] = set()  # of the response, that have been told
+        self._states: set[str] = set()  # those of the response that have been told
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
-        self._name = ""  # of the event, where its line comes
+        self._name = ""  # of the event, from a line of its own
         self._item_bytes = 0  # of text, of items that have ended
         self._delta_bytes = 0  # of text, since then
 

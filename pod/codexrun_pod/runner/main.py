@@ -9,6 +9,7 @@ import traceback
 from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import PATCH
+from codexrun_pod import termination
 from codexrun_pod.runner import processes, resume, sandbox, watchdogs, workspace
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.codex.progress import (
@@ -23,7 +24,7 @@ from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import MIN_VALUE_CHARS, Mask
 from codexrun_pod.runner.logs.upload_to_gate import LogUploader
-from codexrun_pod.runner.settings import CannotStartError, Settings, from_env, termination_log
+from codexrun_pod.runner.settings import CannotStartError, Settings, from_env
 from codexrun_pod.runner.supervise import Supervisor
 from codexrun_pod.runner.termination_report import TerminationReport
 
@@ -50,7 +51,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         )
 
     threading.excepthook = thread_broke
-    report = TerminationReport(termination_log(environ), log)
+    report = TerminationReport(termination.log_path(environ), log)
     try:
         return attempt(dict(environ), log, report, started)
     except CannotStartError as error:

@@ -15,8 +15,6 @@ from codexrun_core.pod_contract import (
     OUTPUT_SCHEMA_ENV,
     PROMPT_FOLDER,
     RUN_ENV,
-    TERMINATION_LOG,
-    TERMINATION_LOG_ENV,
     WORKSPACE,
     WORKSPACE_ENV,
 )
@@ -81,12 +79,6 @@ class Settings:
     home: Path
     codex_home: Path
     tmp: Path
-
-
-def termination_log(environ: Mapping[str, str]) -> str:
-    """Return where the termination message goes; known before anything else, so that every failure
-    can be reported."""
-    return environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:

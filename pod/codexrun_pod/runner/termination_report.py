@@ -31,7 +31,7 @@ class TerminationReport:
         self._warnings: list[str] = []
 
     def warn(self, text: str) -> None:
-        """Add what people should know of the run, from the next message on; the same once."""
+        """Add what people should know of the run, from the next message on; the same text once."""
         text = termination.cut(self.log.mask.text(text), MAX_WARNING_BYTES)
         if text not in self._warnings and len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(text)

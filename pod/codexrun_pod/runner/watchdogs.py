@@ -21,7 +21,6 @@ TOTAL_FIELD = "resources.limits.ephemeral-storage"
 CHECK_SECONDS = 1.0
 MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
-
 SLOW_MODEL = "The model's endpoint hangs, or the limit is too short for it"
 
 

@@ -127,8 +127,8 @@ def read_checkout(workspace: Path) -> Checkout:
 
 
 def take_clone_log(workspace: Path) -> bytes:
-    """Take the lines that the clone step has left, away from where the agent would find them; none
-    of an older clone step."""
+    """Return the lines that the clone step has left, and remove them before the agent can find
+    them; an older clone step leaves none."""
     path = workspace / CLONE_LOG
     try:
         content = read_regular(path, MAX_CLONE_LOG_BYTES)

@@ -249,7 +249,7 @@ def test_paths_of_a_pod():
     assert mine.codex == Path("/opt/codex/bin/codex")
     assert mine.codex_home == Path("/home/agent/.codex")
     assert mine.workspace == Path("/workspace")
-    assert settings.termination_log({}) == "/dev/termination-log"
+    assert termination.log_path({}) == "/dev/termination-log"
 
 
 WRONG = [

@@ -78,8 +78,8 @@ class Ledger:
         )
 
     def touch(self, ahead: float = 0.0) -> None:
-        """Note progress of the model, or that it is not to be expected for `ahead` seconds. A
-        request is none: Codex would go on asking an endpoint that hangs, and never stall."""
+        """Note progress of the model, or that none is to be expected for `ahead` seconds. A request
+        is no progress: Codex would go on asking an endpoint that hangs, and never stall."""
         self.last_byte = max(self.last_byte, time.monotonic() + ahead)
 
     def save(self, account: Account) -> None:

@@ -138,8 +138,8 @@ def unmetered(
 def noted(
     account: Account, error: UpstreamError, digest: str, max_wait: float, now: datetime
 ) -> Account:
-    """Note an error of the provider, and that nothing is in flight: whether it is waited for, or
-    the same request is refused from now on.
+    """Note an error of the provider, that nothing is in flight, and what follows: the run waits for
+    the provider, or the same request is refused from now on.
 
     digest: of the request's input. max_wait: seconds that the run may wait in all.
     """
@@ -306,12 +306,7 @@ def message(
         ReportKey.PRICE_TABLE: price_table,
         ReportKey.COMPLETE: account.complete and account.in_flight is None,
         ReportKey.UNPRICED: account.unpriced and account.unpriced[:MAX_UNPRICED_CHARS],
-        ReportKey.STOP: {
-            ReportKey.CLASS: stop.code,
-            ReportKey.MESSAGE: stop.message[: termination.LONGEST_MESSAGE],
-        }
-        if stop
-        else None,
+        ReportKey.STOP: termination.failure(stop.code, stop.message) if stop else None,
         ReportKey.LAST_ERROR: account.last_error.json if account.last_error else None,
         ReportKey.CUT_SHORT: account.cut_short or None,
         ReportKey.DROPPED_KEYS: account.dropped_keys or None,

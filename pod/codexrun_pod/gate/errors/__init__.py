@@ -70,8 +70,8 @@ class UpstreamError:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of error, and what shows that one is of it: a code, a status, or words. page: all that
-    came is a web page, which no provider sends; None for either."""
+    """A kind of error, and what shows that one is of it: a code, a status, or words. page: whether
+    all that came is a web page, which no provider sends; None for either."""
 
     class_: Class
     advice: str
@@ -219,11 +219,11 @@ def read(
     headers: Mapping[str, str] | None = None,
     cap: str | None = None,
 ) -> UpstreamError:
-    """Read an error in any shape: the body of an HTTP answer, a text, also one of status 200, or an
-    event of a stream, an object, with status None.
+    """Read an error in any shape.
 
-    cap: of a request whose output the gate has capped, what to do if that is why the server refuses
-    it; servers say so in many ways.
+    content: the body of an HTTP answer (a text; the status may be 200), or an event of a stream (an
+    object; without a status). cap: of a request whose output the gate has capped, what to do if
+    that is why the server refuses it; servers say so in many ways.
     """
     sent = headers or {}
     if status is not None and 300 <= status < 400:
@@ -296,7 +296,7 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
             " for a login"
         )
     return UpstreamError(
-        "model_error", _short(message), status, None, False, advice[:LONGEST_MESSAGE]
+        "model_error", _short(message), status, retryable=False, advice=_short(advice)
     )
 
 
@@ -331,7 +331,7 @@ def unreadable(host: str, coding: str) -> UpstreamError:
 
 
 def unreadable_head(host: str, reason: str) -> UpstreamError:
-    """Build the error of an answer whose head is beyond the gate's limits, or is no HTTP."""
+    """Build the error of an answer whose head is beyond the gate's limits, or is not HTTP."""
     return UpstreamError(
         "model_error",
         _short(f"the head of the answer of {host} cannot be read: {reason}"),
@@ -352,8 +352,9 @@ def incomplete(reason: str) -> UpstreamError:
     """Build the error of a `response.incomplete` that no budget of the run caused: the model's own
     limit, or its provider's filter."""
     message = _short(f"the model's response is incomplete: {reason}")
-    if _of_class("policy").codes & {reason.lower()}:
-        return UpstreamError("policy", message, None, None, False, _of_class("policy").advice)
+    policy = _of_class("policy")
+    if reason.lower() in policy.codes:
+        return UpstreamError("policy", message, retryable=False, advice=policy.advice)
     return UpstreamError("model_error", message)
 
 

@@ -48,7 +48,7 @@ class ErrorBody:
 
 
 def read(body: Any) -> ErrorBody:
-    """Read the body of an HTTP answer, a text, or an event, an object."""
+    """Read the body of an HTTP answer (a text), or an event (an object)."""
     if not isinstance(body, str):
         return _from_json(body)
     text = body.strip()

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-MAX_SECONDS = 10 * 366 * 86400.0  # what is longer is no time
+MAX_SECONDS = 10 * 366 * 86400.0  # a longer time is not believed
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-# Bounds of the repetitions, since the text is anybody's.
+# The repetitions have bounds, since the text is anybody's.
 PART = (
     r"\d{1,9}(?:\.\d{1,9})?\s*(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h"
     r"|days?|d)?(?![a-z])"
@@ -37,9 +37,7 @@ def seconds(
 
     values: of the error's body; message: its words.
     """
-    lowered = {name.lower(): value for name, value in headers.items()}
-    inner = values.get("headers")
-    for source in (lowered, _lowered(inner)):
+    for source in (_lowered(headers), _lowered(values.get("headers"))):
         for read in HEADERS:
             if (wait := _sane(read(source, now))) is not None:
                 return wait
@@ -70,8 +68,10 @@ def _retry_after_ms(headers: Mapping[str, str], _: datetime) -> float | None:
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds or an HTTP date (RFC 9110, 10.2.3)."""
     text = headers.get("retry-after")
-    if text is None or (number := _number(text)) is not None:
-        return None if text is None else number
+    if text is None:
+        return None
+    if (number := _number(text)) is not None:
+        return number
     try:
         then = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
@@ -113,7 +113,7 @@ def _lowered(headers: Any) -> dict[str, str]:
 
 
 def _until(value: Any, now: datetime) -> float | None:
-    """Read a time since 1970, in seconds or milliseconds; one that has gone by is now."""
+    """Read a time since 1970, in seconds or milliseconds; 0.0 for one that has passed."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 1e9 <= value < 1e15:  # not finite, or larger than any float: no time
@@ -128,7 +128,7 @@ def _at(text: str, now: datetime) -> float | None:
         return None
 
 
-def _from_now(then: datetime, now: datetime) -> float | None:
+def _from_now(then: datetime, now: datetime) -> float:
     whole = then if then.tzinfo else then.replace(tzinfo=UTC)
     return max(0.0, (whole - now).total_seconds())
 

@@ -52,8 +52,8 @@ class Admitted:
 
     @property
     def digest(self) -> str:
-        """Return what the whole input is told by."""
-        return self.beginnings[-1].digest if self.beginnings else ""
+        """Return the digest of the whole input."""
+        return self.beginnings[-1].digest
 
 
 @dataclass(frozen=True)

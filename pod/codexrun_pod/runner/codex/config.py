@@ -224,7 +224,7 @@ def schema_path(settings: Settings) -> Path:
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the container's environment, without what was meant for the runner, and with caches
     that can be written: images of Go and Rust name folders of their read-only root. Whatever proxy
-    it names, loopback is reached without."""
+    it names, loopback is reached without one."""
     variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
     caches = {
         name: str(settings.home / folder)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from codexrun_core.codex import events
 from codexrun_core.codex.events import Event, Item
-from codexrun_core.pod_contract import ReportKey
-from codexrun_pod.termination import LONGEST_MESSAGE
+from codexrun_pod import termination
 
 # Items that may run for long without an event.
 SILENT_ITEMS = frozenset({events.COMMAND_EXECUTION, events.MCP_TOOL_CALL})
@@ -50,10 +49,7 @@ class Failure:
     @property
     def json(self) -> dict[str, str]:
         """The failure as the termination message has it."""
-        return {
-            ReportKey.CLASS: self.class_,
-            ReportKey.MESSAGE: self.message[:LONGEST_MESSAGE],
-        }
+        return termination.failure(self.class_, self.message)
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def fold(progress: Progress, event: Event) -> Progress:
 
 
 def is_instructions_cut(event: Event) -> bool:
-    """Return whether Codex tells that it has not read all of the AGENTS.md files: its warning names
+    """Return whether Codex says that it has not read all of the AGENTS.md files: its warning names
     the setting (0.169 to 0.171)."""
     item = event.item
     return (

@@ -28,7 +28,8 @@ def upload(
     warn: Callable[[str], None],
 ) -> None:
     """Upload each artifact that there is to the gate; the patch if there is a checkout. One that is
-    too large or fails is noted in the log, one that is withheld warned of too; nothing raises."""
+    too large or fails is noted in the log, and one that is withheld is also warned of; nothing
+    raises."""
     for name, content in _artifacts(settings, log, progress, checkout, warn):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
             log_left_out(log, name, f"it is above the limit of {MAX_ARTIFACT_BYTES[name]} bytes")

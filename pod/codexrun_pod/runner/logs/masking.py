@@ -35,7 +35,7 @@ class Mask:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         """`secrets`: the variables' values by their names."""
         self._names: dict[str, str] = {}
-        # Values that are JSON objects or lists: as JSON they have no one form.
+        # Values that are JSON objects or lists: as JSON each has many forms.
         self._structures: list[tuple[Any, str]] = []
         short = []
         for name, value in secrets.items():
@@ -129,8 +129,8 @@ class Mask:
             yield from self._names_in_structure(item)
 
     def names_in_patch(self, patch: bytes) -> list[str]:
-        """Return the names of the variables whose values a patch shows, also where a value goes
-        over lines, each of which begins with a sign there."""
+        """Return the names of the variables whose values a patch shows, also where a value
+        spans lines, each of which begins with a sign there."""
         if not self._forms:
             return []
         text = patch.decode("utf-8", "surrogateescape")
