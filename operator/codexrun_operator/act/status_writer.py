@@ -10,8 +10,9 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.run_reader import fields_kept, read_run
 from codexrun_operator.decide.status import only_message_differs, same_content
-from codexrun_operator.watch.cache import Cache, Json, version_of
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
+from codexrun_operator.watch.store import version_of
 from codexrun_operator.watch.workqueue import WorkQueue
 
 CONFLICT_SECONDS = 1.0  # until the next try, where reading the run again has brought nothing

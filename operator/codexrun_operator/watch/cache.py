@@ -26,7 +26,7 @@ from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
 from codexrun_operator.watch.scheduler import Scheduler, queue_key
-from codexrun_operator.watch.store import DELETED_VERSION, Store
+from codexrun_operator.watch.store import DELETED_VERSION, Store, version_of
 from codexrun_operator.watch.warnings import Warnings
 
 Json = dict[str, Any]
@@ -662,11 +662,6 @@ class Cache:
         if missing is None or missing[0] != reason:
             missing = self.missing[uid] = reason, now
         return timedelta(seconds=now - missing[1])
-
-
-def version_of(raw: Json) -> int:
-    """Resource versions of one resource type compare as integers (KEP-5504)."""
-    return int(raw["metadata"].get("resourceVersion") or 0)
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:

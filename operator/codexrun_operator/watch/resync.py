@@ -16,9 +16,10 @@ from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.run_reader import read_run
-from codexrun_operator.watch.cache import Cache, Json, version_of
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.scheduler import queue_key
+from codexrun_operator.watch.store import version_of
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from codexrun_operator.decide.observed import Event, event_from
 from codexrun_operator.decide.plan.pod_start_problem import CONTAINER_WARNINGS
-from codexrun_operator.watch.store import Store
+from codexrun_operator.watch.store import Store, version_of
 
 Json = dict[str, Any]
 
@@ -38,9 +38,8 @@ class Warnings:
     def update(self, raw: Json, gone: bool = False) -> str | None:
         """Take an Event as the apiserver sent it; return the uid of what it is about, if that is
         news."""
-        metadata = raw["metadata"]
-        uid = metadata["uid"]
-        version = int(metadata.get("resourceVersion") or 0)
+        uid = raw["metadata"]["uid"]
+        version = version_of(raw)
         if gone:
             self._forget(uid, version)
             return None
