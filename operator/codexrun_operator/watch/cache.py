@@ -441,7 +441,7 @@ class Cache:
     def _drop_ended_job(self, uid: str) -> bool:
         """Drop the run's Job, if both are over; return whether it was."""
         job = self.jobs[uid]
-        if not self.runs_listed or uid in self.runs or not job.finished or job.terminating:
+        if not self.runs_listed or uid in self.runs or job.holds_slot:
             return False
         del self.jobs[uid]
         self.all_jobs.drop(job.uid)
