@@ -63,10 +63,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
         for warning in newest_first:
             if warning.reason == "FailedCreate":
                 return _refused_pod(_text(warning))
-        waits = f"Job {job.name} has no pod yet"
-        return _last_warning(newest_first, waits) or StartProblem(
-            FailureClass.INTERNAL, reasons.STARTING, waits, expected=True
-        )
+        return _starting(f"Job {job.name} has no pod yet", newest_first)
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
     containers = {
@@ -91,10 +88,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
         return StartProblem(
             FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
         )
-    starts = "The pod is starting"
-    return _last_warning(pertinent, starts) or StartProblem(
-        FailureClass.INTERNAL, reasons.STARTING, starts, expected=True
-    )
+    return _starting("The pod is starting", pertinent)
 
 
 def _text(warning: Event) -> str:
@@ -103,9 +97,11 @@ def _text(warning: Event) -> str:
     return RANDOM_ID.sub("…", warning.message)
 
 
-def _last_warning(newest_first: list[Event], message: str) -> StartProblem | None:
+def _starting(message: str, newest_first: list[Event]) -> StartProblem:
+    """Return that nothing is known to be wrong; with Kubernetes' last warning, where there is one,
+    it is worth a look."""
     if not newest_first:
-        return None
+        return StartProblem(FailureClass.INTERNAL, reasons.STARTING, message, expected=True)
     last = newest_first[0]
     return StartProblem(
         FailureClass.INTERNAL,
