@@ -21,7 +21,7 @@ from codexrun_core.runs.label_keys import (
 from codexrun_operator.decide.message_pace import MessagePace
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.run_reader import is_readable, read_run, unreadable_fields
+from codexrun_operator.decide.run_reader import is_readable, read_run
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
@@ -603,8 +603,6 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        if fields := unreadable_fields(run):
-            unreadable = f"of this run {', '.join(fields)}"
         waiting = self.scheduler.queue_of(name)
         job = self.jobs.get(uid)
         pod = self.pods.get(uid)
