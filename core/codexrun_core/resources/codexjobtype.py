@@ -35,22 +35,7 @@ LabelKey = Annotated[
 ]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 Size = Annotated[str, Field(max_length=16, pattern=r"^[1-9][0-9]{0,6}[MG]i$")]
-
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-
-MIB = 1024**2
-_UNITS = {"Mi": MIB, "Gi": 1024 * MIB}
-
-
-def size_bytes(size: str) -> int:
-    """Return the bytes of a Size, such as 8Gi."""
-    return int(size[:-2]) * _UNITS[size[-2:]]
-
-
-def size_text(count: int) -> str:
-    """Return whole MiB as a Size."""
-    unit = "Gi" if count % _UNITS["Gi"] == 0 else "Mi"
-    return f"{count // _UNITS[unit]}{unit}"
 
 
 class PromptRef(Part):
