@@ -240,7 +240,7 @@ class Resources(Part):
 
 
 class Sizes(Part):
-    """Of the directories that the agent may write; the sum is the default of
+    """Sizes of the directories that the agent may write; their sum and 2Gi are the default of
     resources.limits.ephemeral-storage."""
 
     workspace: Annotated[Size, Field(description="Of /workspace, the clone included.")] = "8Gi"
@@ -637,7 +637,7 @@ class JobTypeSpec(Part):
             max_length=63,
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             description=(
-                "LocalQueue of Kueue, where your cluster has that: the Jobs get it as label"
+                "LocalQueue, where your cluster has Kueue: the Jobs get its name as the label"
                 " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
             ),
         ),
