@@ -14,8 +14,8 @@ from codexrun_operator.watch.store import Store, version_of
 
 Json = dict[str, Any]
 
-# An Event is kept for an hour. Those of other programs' pods are told too, and may come before the
-# Job or pod that they are about.
+# The apiserver keeps an Event for an hour. Those about other programs' pods count too: an Event may
+# come before the Job or pod that it is about.
 MAX_WARNINGS = 10_000
 
 
@@ -66,7 +66,7 @@ class Warnings:
 
     def _forget(self, uid: str, version: int) -> None:
         if uid not in self._events:
-            return  # of those that say nothing here not even the end is remembered
+            return  # it was not kept: the store need not remember its end
         warned = self._events.forget(uid, version)
         assert warned is not None
         uids = self._by_object[warned.object_uid]

@@ -22,7 +22,7 @@ HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # Kubernetes' warnings about what a pod needs before any container of it can start.
 VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 SANDBOX_WARNINGS = {"FailedCreatePodSandBox", "NetworkNotReady"}
-# What the containers' own states tell, and go on telling when it has healed.
+# Of causes that the containers' own states show; these Events outlive them.
 CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
 # As containerd and CRI-O say that a node lacks the handler of a RuntimeClass.
 NO_RUNTIME = re.compile(r"no runtime for|runtime handler", re.IGNORECASE)
@@ -92,14 +92,14 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
 
 
 def _text(warning: Event) -> str:
-    """Return the words of a warning, without the ids that differ each time: a status is written
-    for what is new."""
+    """Return the message of a warning without random ids: those differ each time, and each new
+    message is a status write."""
     return RANDOM_ID.sub("…", warning.message)
 
 
 def _starting(message: str, newest_first: list[Event]) -> StartProblem:
-    """Return that nothing is known to be wrong; with Kubernetes' last warning, where there is one,
-    it is worth a look."""
+    """Return that nothing is known to be wrong, with Kubernetes' last warning, if there is one: it
+    may be the cause."""
     if not newest_first:
         return StartProblem(FailureClass.INTERNAL, reasons.STARTING, message, expected=True)
     last = newest_first[0]
@@ -186,7 +186,7 @@ def _unschedulable(said: str) -> StartProblem:
 
 def _container_problem(pod: Pod, name: str, container: Container) -> StartProblem | None:
     if name == "gate" and (message := gate_problem(container)):
-        # What it was given does not change within a pod: it would say the same for ever.
+        # Its configuration does not change within a pod: each restart would fail alike.
         return StartProblem(FailureClass.CONFIG, reasons.MISSING_CONFIG, message, hopeless=True)
     if container.reason == "CrashLoopBackOff" or (container.ended and container.exit_code):
         return _crashing(pod, name, container)
