@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_operator.decide.observed import Event, event_from
-from codexrun_operator.decide.plan.pod_start_problem import CONTAINER_WARNINGS
 from codexrun_operator.watch.store import Store, version_of
 
 Json = dict[str, Any]
@@ -17,6 +16,8 @@ Json = dict[str, Any]
 # The apiserver keeps an Event for an hour. Those about other programs' pods count too: an Event may
 # come before the Job or pod that it is about.
 MAX_WARNINGS = 10_000
+# Of causes that the containers' own states show; these Events outlive them, and are not kept.
+CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # Kubernetes' warnings about what a pod needs before any container of it can start.
 VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 SANDBOX_WARNINGS = {"FailedCreatePodSandBox", "NetworkNotReady"}
-# Of causes that the containers' own states show; these Events outlive them.
-CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
 # As containerd and CRI-O say that a node lacks the handler of a RuntimeClass.
 NO_RUNTIME = re.compile(r"no runtime for|runtime handler", re.IGNORECASE)
 RANDOM_ID = re.compile(r"\b[0-9a-f]{32,}\b")
@@ -119,7 +117,7 @@ def _still_pertinent(pod: Pod, warning: Event) -> bool:
         return not pod.node
     if warning.reason in VOLUME_WARNINGS | SANDBOX_WARNINGS:
         return not pod.prepared
-    return warning.reason not in CONTAINER_WARNINGS
+    return True
 
 
 def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
