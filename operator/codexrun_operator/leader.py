@@ -2,8 +2,8 @@
 stalled leader cannot pass.
 
 A leader holds two leases, NAMESPACE_LEASE and the one that is named after its release, which
-earlier versions hold alone (docs/decisions/one-lease-for-a-namespace.md). All take the first one
-first: nobody waits for who waits for him.
+earlier versions hold alone (docs/decisions/one-lease-for-a-namespace.md). All operators take them
+in this order, so that no two wait for each other.
 
 The library takes the wall clock: one that is set forward lets a second leader in, and one that is
 set back keeps everybody out. Here the monotonic clock decides. The fence takes the time before its

@@ -147,8 +147,8 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _resources(given: Mapping[str, Any], part: str, default: Resources) -> Resources:
-    """Return what the chart has for a container; null, as of a release whose values are older, is
-    the default."""
+    """Return the resources that the chart has for a container; the default if it has null, as after
+    an upgrade with the values of an earlier chart."""
     resources: Resources | None = given.get(part)
     return default if resources is None else resources
 

@@ -19,7 +19,7 @@ def title_of(template: str | None, inputs: Mapping[str, Any]) -> str:
         text = PLACEHOLDER.sub(lambda match: _text(inputs.get(match[1], "")), template)
     else:
         text = next((_text(value) for value in inputs.values() if _tells(value)), "")
-    # one line; of an input of 64 KiB no more is looked at than can be shown
+    # An input may have 64 KiB; only its beginning can be shown.
     line = " ".join(text[: 10 * MAX_TITLE_CHARACTERS].split())
     if len(line) <= MAX_TITLE_CHARACTERS:
         return line

@@ -35,22 +35,7 @@ LabelKey = Annotated[
 ]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 Size = Annotated[str, Field(max_length=16, pattern=r"^[1-9][0-9]{0,6}[MG]i$")]
-
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-
-MIB = 1024**2
-_UNITS = {"Mi": MIB, "Gi": 1024 * MIB}
-
-
-def size_bytes(size: str) -> int:
-    """Return the bytes of a Size, such as 8Gi."""
-    return int(size[:-2]) * _UNITS[size[-2:]]
-
-
-def size_text(count: int) -> str:
-    """Return whole MiB as a Size."""
-    unit = "Gi" if count % _UNITS["Gi"] == 0 else "Mi"
-    return f"{count // _UNITS[unit]}{unit}"
 
 
 class PromptRef(Part):
@@ -255,7 +240,7 @@ class Resources(Part):
 
 
 class Sizes(Part):
-    """Of the directories that the agent may write; the sum is the default of
+    """Sizes of the directories that the agent may write; their sum and 2Gi are the default of
     resources.limits.ephemeral-storage."""
 
     workspace: Annotated[Size, Field(description="Of /workspace, the clone included.")] = "8Gi"
@@ -652,7 +637,7 @@ class JobTypeSpec(Part):
             max_length=63,
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             description=(
-                "LocalQueue of Kueue, where your cluster has that: the Jobs get it as label"
+                "LocalQueue, where your cluster has Kueue: the Jobs get its name as the label"
                 " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
             ),
         ),

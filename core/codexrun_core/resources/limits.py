@@ -43,8 +43,8 @@ class Limits(Part):
             le=DAY,
             description=(
                 "Seconds without an event from Codex and without one from the model before the run"
-                " is stopped; a sign of life is none. While a command runs only timeoutSeconds"
-                " counts."
+                " is stopped; the model's keep-alives are not such events. While a command runs"
+                " only timeoutSeconds counts."
             ),
         ),
     ] = None

@@ -108,8 +108,8 @@ class FailureClass(OpenEnum):
 
     @property
     def retryable(self) -> bool:
-        """Return whether the same run, started again unchanged, has a fair chance, where nobody who
-        saw the failure says: its cause mostly lies outside of the run."""
+        """Return whether the same run, started again unchanged, has a fair chance, as its cause is
+        mostly outside of the run. What saw the failure may say otherwise of this one."""
         return self in _RETRYABLE
 
 

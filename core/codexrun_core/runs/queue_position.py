@@ -50,8 +50,8 @@ class QueuePosition:
 
 
 def usual_duration(runs: Iterable[Timed]) -> timedelta | None:
-    """Return the median duration of the good runs, from the agent's start; None of fewer than
-    `MIN_GOOD_RUNS`."""
+    """Return the median duration of the good runs, from the agent's start; None if there are
+    fewer than `MIN_GOOD_RUNS`."""
     return usual_of(
         [
             (run.finished_at - run.started_at).total_seconds()
@@ -62,7 +62,7 @@ def usual_duration(runs: Iterable[Timed]) -> timedelta | None:
 
 
 def usual_of(seconds: Sequence[float]) -> timedelta | None:
-    """Return the median of the good runs' seconds; None of fewer than `MIN_GOOD_RUNS`."""
+    """Return the median of the good runs' seconds; None if there are fewer than `MIN_GOOD_RUNS`."""
     if len(seconds) < MIN_GOOD_RUNS:
         return None
     return timedelta(seconds=statistics.median(seconds))
@@ -107,9 +107,9 @@ def slot_free_at(
     """Return when a slot is free for the run that has `ahead` others before it.
 
     Slots become free as their runs reach the usual length; each run ahead takes the first free one
-    and holds it as long. When a run that is past that length ends, nobody knows: its slot counts
-    as taken for good. Where the limit was lowered, as many runs must end first as are too many.
-    None: no slot has a known end, or none will come.
+    and holds it as long. Of a run that is past that length nobody knows when it ends: its slot
+    counts as taken for good. Where the limit was lowered, as many runs must end first as are too
+    many. None if no slot has a known end, or the limit allows none.
     """
     holders = [peer for peer in peers if peer.status in SLOT_STATUSES]
     if limit <= 0:

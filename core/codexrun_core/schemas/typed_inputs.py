@@ -11,9 +11,10 @@ Schema = Mapping[str, Any]
 def coerced(
     inputs: Mapping[str, Any], from_text: Collection[str], schema: Schema | None
 ) -> dict[str, Any]:
-    """Return the inputs; those `from_text` whose schema takes no text as the JSON that they are.
+    """Return the inputs; one that came `from_text`, and whose schema takes no text, is read as
+    JSON.
 
-    What is not the JSON of such a type stays text, so that the answer can name it.
+    What is not JSON stays text, so that the error about it can quote it.
     """
     properties = (schema or {}).get("properties", {})
     return {
@@ -23,8 +24,8 @@ def coerced(
 
 
 def is_json_value(text: str) -> bool:
-    """Return whether the text is JSON of another type than text; no schema need be asked about any
-    other."""
+    """Return whether the text is JSON of another type than text. If it is not, it stays as it is
+    whatever the schema says."""
     try:
         return not isinstance(json.loads(text), str)
     except (ValueError, RecursionError):

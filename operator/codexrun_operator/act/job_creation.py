@@ -144,12 +144,11 @@ class JobCreator:
         except NotFound:
             return False
         with one_object("job", name, raw["metadata"].get("resourceVersion", "")):
-            self._cache.read_job(raw | {"metadata": _with_labels(raw["metadata"], creation.body)})
+            self._cache.read_job(with_labels(raw, creation.body["metadata"]["labels"]))
         return True
 
 
-def _with_labels(metadata: Json, body: Json) -> Json:
-    """Return the metadata of a Job with the labels that it was sent with, whoever has taken them
-    away."""
-    labels = {**(metadata.get("labels") or {}), **body["metadata"]["labels"]}
-    return {**metadata, "labels": labels}
+def with_labels(raw: Json, own: dict[str, str]) -> Json:
+    """Return a Job or pod with the labels that codexrun gave it, whoever has taken them away."""
+    metadata = raw["metadata"]
+    return {**raw, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **own}}}

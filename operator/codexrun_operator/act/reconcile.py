@@ -14,7 +14,7 @@ from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act.actions import carry_out
 from codexrun_operator.act.cleanup import Cleanup
-from codexrun_operator.act.job_creation import JobCreator
+from codexrun_operator.act.job_creation import JobCreator, with_labels
 from codexrun_operator.act.job_types import JobTypes
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
@@ -131,11 +131,8 @@ class Reconciler:
             raw = await self._get_pod(pod.name)
             if raw is None or raw["metadata"]["uid"] != pod.uid:
                 self.cache.pod_gone(pod)
-                continue
-            with one_object("pod", pod.name, raw["metadata"].get("resourceVersion", "")):
-                self.cache.read_pod(raw)
-        if uid in self.cache.unwatched:
-            self.queue.add_later(run_key(uid), POD_CHECK_SECONDS)
+            else:
+                self._read_pod(uid, raw)
 
     async def _find_pod(self, run: CodexRun) -> None:
         """Ask for the pod that the run's status names: no list shows one whose labels were taken
@@ -144,13 +141,15 @@ class Reconciler:
         raw = await self._get_pod(name) if name else None
         if raw is None:
             return
+        self._read_pod(run.metadata.uid, with_labels(raw, labels(run, run.status.attempt or 1)))
+
+    def _read_pod(self, uid: str, raw: Json) -> None:
+        """Take a pod that no watch shows, and ask for it again as long as none does."""
         metadata = raw["metadata"]
-        own = labels(run, run.status.attempt or 1)
-        raw["metadata"] = {**metadata, "labels": {**(metadata.get("labels") or {}), **own}}
         with one_object("pod", metadata["name"], metadata.get("resourceVersion", "")):
             self.cache.read_pod(raw)
-        if run.metadata.uid in self.cache.unwatched:
-            self.queue.add_later(run_key(run.metadata.uid), POD_CHECK_SECONDS)
+        if uid in self.cache.unwatched:
+            self.queue.add_later(run_key(uid), POD_CHECK_SECONDS)
 
     async def _get_pod(self, name: str) -> Json | None:
         try:

@@ -10,8 +10,9 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.run_reader import fields_kept, read_run
 from codexrun_operator.decide.status import only_message_differs, same_content
-from codexrun_operator.watch.cache import Cache, Json, version_of
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
+from codexrun_operator.watch.store import version_of
 from codexrun_operator.watch.workqueue import WorkQueue
 
 CONFLICT_SECONDS = 1.0  # until the next try, where reading the run again has brought nothing
@@ -31,7 +32,7 @@ class StatusWriter:
 
     async def write(self, run: CodexRun, status: RunStatus) -> None:
         """Write the status of `run`, which is as it was read; a run that has changed since is read
-        again. Other words for the same wait their turn.
+        again. Where only messages have changed, it is written when that is due (`MessagePace`).
 
         Raises:
             Unavailable: unknown; `settle` finds out.
@@ -116,8 +117,8 @@ async def write_status(
 ) -> Json:
     """Replace the status, and return the object as the apiserver has it now.
 
-    What is stored is then what was decided: a merge patch would take a null in an agent's output
-    for the wish to remove its key, and leaves keys that it does not name.
+    What is stored is then what was decided: a merge patch would remove a key whose value in an
+    agent's output is null, and leaves keys that it does not name.
 
     Raises:
         Conflict: it has changed since it was read.

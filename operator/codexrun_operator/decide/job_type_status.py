@@ -62,13 +62,14 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         )
     if rejection := checksum_rejection(reference.sha256, prompt):
         return "False", rejection.reason, rejection.message
-    inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
+    names = placeholders(prompt.text)
+    inputs = inputs_schema(job_type.spec.inputs_schema, names)
     if problem := inputs_schema_problem(inputs) or output_schema_problem(
         job_type.spec.output_schema
     ):
         return "False", reasons.INVALID_SCHEMA, problem
     if unfilled := unfilled_placeholders(
-        f"{prompt.name} {prompt.version}", placeholders(prompt.text), job_type.spec.inputs_schema
+        f"{prompt.name} {prompt.version}", names, job_type.spec.inputs_schema
     ):
         return "False", reasons.INVALID_SCHEMA, "; ".join(unfilled)
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)

@@ -23,8 +23,8 @@ class Told:
 
 
 class MessagePace:
-    """The paces of all runs, by uid: while phase and reason stay the same, messages are written 1,
-    2, 4 ... minutes after each other."""
+    """When the messages of all runs may change, by uid: while phase and reason stay the same, a new
+    one is written 1, 2, 4 ... minutes after the one before."""
 
     def __init__(self) -> None:
         self._told: dict[str, Told] = {}
@@ -37,7 +37,7 @@ class MessagePace:
         return max(0.0, self._of(uid, status, now).due - now)
 
     def record(self, uid: str, status: RunStatus, now: float, *, message_only: bool) -> None:
-        """Record that `status` was written; `message_only`: it is as before, but for its words."""
+        """Record that `status` was written; `message_only`: nothing but messages has changed."""
         told = self._of(uid, status, now)
         if message_only:
             told.pause = min(MAX_PAUSE_SECONDS, 2 * told.pause)

@@ -56,7 +56,8 @@ def _after(start: datetime | None, seconds: Any) -> datetime | None:
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """One container of the pod. `report` is its termination message, where codexrun wrote that
-    (JSON with a `src`). Of one that was restarted, exit code and report are its last life's."""
+    (JSON with a `src`). While one that was restarted waits or runs, exit code and report are those
+    of its last end."""
 
     state: str = "absent"  # absent | waiting | running | terminated
     reason: str = ""

@@ -61,7 +61,7 @@ def outcome(pod: Pod) -> Outcome:
 
 
 def commit_of(pod: Pod) -> str | None:
-    """Return the commit that the clone step has checked out, from when it has ended on."""
+    """Return the commit that the clone step has checked out; None before that step has ended."""
     commit = pod.clone.report.get(ReportKey.COMMIT)
     return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
 
@@ -213,8 +213,11 @@ def failed(
     *,
     retryable: object = None,
 ) -> Failure:
-    """Build a failure as the status records it. retryable: what the one who saw it says; else it
-    follows from the class."""
+    """Build a failure as the status records it.
+
+    Args:
+        retryable: what the report of the failure says; the class decides if it is no truth value.
+    """
     return Failure(
         class_=class_,
         message=_text(message),
@@ -403,7 +406,7 @@ def model_failed(pod: Pod) -> Failure | None:
     )
 
 
-# Of a gate that gives none.
+# For the error of a gate that gives no advice of its own, as earlier versions.
 ADVICE = {
     "auth": (
         "check the key in the Secret of the chart's model.existingSecret or the job type's"

@@ -15,8 +15,8 @@ from codexrun_core.unreadable import one_object
 Json = dict[str, Any]
 FieldPath = tuple[str, ...]
 
-# What is read in the place of what a run cannot be without. No job type starts a run that is not
-# read in full, whatever its name; and whoever asks for a cancel, it is one.
+# Read in the place of a field that a run cannot be without. A run that is not read in full does not
+# start, so that the job type does not matter; a cancel counts, whoever has asked for it.
 STAND_INS: dict[FieldPath, Any] = {
     ("spec", "jobType"): "unreadable",
     ("spec", "cancel"): {"requestedBy": "unreadable"},
@@ -62,8 +62,8 @@ def read_run(raw: Json) -> CodexRun:
 
 
 def fields_kept(resource: CodexRun | CodexJobType) -> Json:
-    """Return what of the status could not be read: it stays in what is stored, unless it is decided
-    anew."""
+    """Return the fields of the status that could not be read: they are stored again as they are,
+    unless they are decided anew."""
     return resource.kept if isinstance(resource, PartlyReadRun) else {}
 
 
@@ -88,8 +88,8 @@ def _read_rest(raw: Json) -> CodexRun:
 
 
 def _leave_out(rest: Json, location: tuple[int | str, ...]) -> tuple[Json, FieldPath]:
-    """Return the run without the field at `location`, or without what lacks it there, and that
-    field."""
+    """Return the run without the field at `location`, and the name of that field; where the field
+    is absent, it is the one that lacks it."""
     if not isinstance(rest.get("spec"), dict):
         return rest | {"spec": {"jobType": STAND_INS["spec", "jobType"]}}, ("spec",)
     field: FieldPath = ()
@@ -105,7 +105,8 @@ def _leave_out(rest: Json, location: tuple[int | str, ...]) -> tuple[Json, Field
 
 
 def _without(part: Json, field: FieldPath, above: FieldPath = ()) -> Json:
-    """Return `part` without a field, or with its stand-in; nothing is copied but the way there."""
+    """Return `part` without a field, or with its stand-in. Only the objects on the way to the field
+    are copied."""
     if not field:
         return part
     key, *below = field

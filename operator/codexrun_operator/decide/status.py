@@ -54,7 +54,7 @@ SUBJECT: dict[Phase, tuple[str, ...]] = {
     Phase.REJECTED: ("Accepted", "Succeeded"),
 }
 
-# Only of a run that was written by another version, or edited: whatever its phase is about.
+# Only a run that another version has written, or somebody has edited, has this one; in any phase.
 READABLE = "Readable"
 
 SETTLED_REASONS = {
@@ -146,11 +146,13 @@ def same_content(old: RunStatus, new: RunStatus) -> bool:
 
 
 def only_message_differs(old: RunStatus, new: RunStatus) -> bool:
-    """Return whether `new` tells the same as `old` in other words."""
-    return not same_content(old, new) and same_content(_without_words(old), _without_words(new))
+    """Return whether `new` is `old` with other messages."""
+    return not same_content(old, new) and same_content(
+        _without_messages(old), _without_messages(new)
+    )
 
 
-def _without_words(status: RunStatus) -> RunStatus:
+def _without_messages(status: RunStatus) -> RunStatus:
     conditions = [c.model_copy(update={"message": ""}) for c in status.conditions]
     return status.model_copy(update={"message": "", "conditions": conditions})
 

@@ -127,17 +127,17 @@ def validate_run(
         return Rejected(reasons.JOB_TYPE_INVALID, problem)
     if rejection := _workspace(run, job_type) or _resume(run, prompt, model, source):
         return rejection
+    names = placeholders(prompt.text)
     try:
         inputs = check_inputs(
-            inputs_schema(type_spec.inputs_schema, placeholders(prompt.text)),
+            inputs_schema(type_spec.inputs_schema, names),
             {} if spec.inputs is None else spec.inputs,
         )
     except InputsError as error:
         return Rejected(error.reason, str(error))
-    if missing := [name for name in placeholders(prompt.text) if name not in inputs]:
-        return Rejected(
-            reasons.INVALID_INPUTS, f"spec.inputs: {UnknownPlaceholderError(missing[0])}"
-        )
+    missing = next((name for name in names if name not in inputs), None)
+    if missing is not None:
+        return Rejected(reasons.INVALID_INPUTS, f"spec.inputs: {UnknownPlaceholderError(missing)}")
     return Accepted(
         prompt=PromptUsed(name=prompt.name, version=prompt.version, sha256=prompt.sha256),
         model=model,

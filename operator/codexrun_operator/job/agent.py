@@ -17,7 +17,7 @@ from codexrun_core.pod_contract import (
 )
 from codexrun_core.prompts.stored import TEXT_KEY
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.resources.codexjobtype import EnvVar, size_bytes, size_text
+from codexrun_core.resources.codexjobtype import EnvVar
 from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.container_parts import (
@@ -31,6 +31,8 @@ from codexrun_operator.job.container_parts import (
     projected,
     quantity,
     shared_memory,
+    size_bytes,
+    size_text,
 )
 from codexrun_operator.settings import PodSettings
 

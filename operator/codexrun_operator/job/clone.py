@@ -14,7 +14,7 @@ from codexrun_core.pod_contract import (
     WORKSPACE,
 )
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.resources.codexjobtype import GitAccess, size_bytes
+from codexrun_core.resources.codexjobtype import GitAccess
 from codexrun_operator.job.container_parts import (
     AGENT_UID,
     GIB,
@@ -25,6 +25,7 @@ from codexrun_operator.job.container_parts import (
     mount,
     projected,
     quantity,
+    size_bytes,
 )
 from codexrun_operator.settings import PodSettings
 

@@ -6,10 +6,10 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
+from codexrun_core.pod_contract import MIB, OUTPUT_SCHEMA_ENV
 from codexrun_core.resources import CodexJobType
 
-GIB = 1024**3
+GIB = 1024 * MIB
 UNITS = {
     "m": Decimal("0.001"),
     "": Decimal(1),
@@ -63,6 +63,16 @@ def quantity(value: int | str) -> int | None:
         return None
     number, suffix = match.groups()
     return int(Decimal(number) * UNITS[suffix])
+
+
+def size_bytes(size: str) -> int:
+    """Return the bytes of a Size, such as 8Gi."""
+    return int(int(size[:-2]) * UNITS[size[-2:]])
+
+
+def size_text(count: int) -> str:
+    """Return whole MiB as a Size."""
+    return f"{count // MIB}Mi" if count % GIB else f"{count // GIB}Gi"
 
 
 def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:

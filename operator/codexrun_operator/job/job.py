@@ -25,8 +25,8 @@ BACKSTOP_SECONDS = 60
 LOST_NODE_SECONDS = 60
 
 
-# Of cluster-autoscaler and of Karpenter: an agent's work is lost with its pod, so that a node which
-# is merely too large waits for its end. A job type's podTemplate.annotations may say otherwise.
+# For cluster-autoscaler and Karpenter: an agent's work is lost with its pod, so that a node that
+# they could save waits for its end. A job type's podTemplate.annotations may say otherwise.
 KEEP_ON_NODE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",

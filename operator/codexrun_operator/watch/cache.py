@@ -21,12 +21,12 @@ from codexrun_core.runs.label_keys import (
 from codexrun_operator.decide.message_pace import MessagePace
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.run_reader import is_readable, read_run, unreadable_fields
+from codexrun_operator.decide.run_reader import is_readable, read_run
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
 from codexrun_operator.watch.scheduler import Scheduler, queue_key
-from codexrun_operator.watch.store import DELETED_VERSION, Store
+from codexrun_operator.watch.store import DELETED_VERSION, Store, version_of
 from codexrun_operator.watch.warnings import Warnings
 
 Json = dict[str, Any]
@@ -441,7 +441,7 @@ class Cache:
     def _drop_ended_job(self, uid: str) -> bool:
         """Drop the run's Job, if both are over; return whether it was."""
         job = self.jobs[uid]
-        if not self.runs_listed or uid in self.runs or not job.finished or job.terminating:
+        if not self.runs_listed or uid in self.runs or job.holds_slot:
             return False
         del self.jobs[uid]
         self.all_jobs.drop(job.uid)
@@ -603,8 +603,6 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        if fields := unreadable_fields(run):
-            unreadable = f"of this run {', '.join(fields)}"
         waiting = self.scheduler.queue_of(name)
         job = self.jobs.get(uid)
         pod = self.pods.get(uid)
@@ -662,11 +660,6 @@ class Cache:
         if missing is None or missing[0] != reason:
             missing = self.missing[uid] = reason, now
         return timedelta(seconds=now - missing[1])
-
-
-def version_of(raw: Json) -> int:
-    """Resource versions of one resource type compare as integers (KEP-5504)."""
-    return int(raw["metadata"].get("resourceVersion") or 0)
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:

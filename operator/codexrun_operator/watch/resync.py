@@ -16,9 +16,10 @@ from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.run_reader import read_run
-from codexrun_operator.watch.cache import Cache, Json, version_of
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.scheduler import queue_key
+from codexrun_operator.watch.store import version_of
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -123,17 +124,16 @@ class Resync:
     async def _schedule_expiries(self) -> None:
         """Read when each finished run is to be deleted: they have left the watch."""
         for phase in (phase for phase in Phase if phase.terminal):
-            async for page in self._kube.pages(
+            async for item in self._kube.list_items(
                 self._kube.runs, fieldSelector=f"status.phase={phase}"
             ):
-                for item in page["items"]:
-                    with _reading("codexrun", item):
-                        run = read_run(item)
-                        seconds = seconds_to_live(run, now())
-                        if seconds is not None and seconds < 2 * EXPIRY_SECONDS:
-                            self._queue.add_later(
-                                Key(Kind.EXPIRY, run.metadata.name), max(0.0, seconds)
-                            )
+                with _reading("codexrun", item):
+                    run = read_run(item)
+                    seconds = seconds_to_live(run, now())
+                    if seconds is not None and seconds < 2 * EXPIRY_SECONDS:
+                        self._queue.add_later(
+                            Key(Kind.EXPIRY, run.metadata.name), max(0.0, seconds)
+                        )
 
 
 def _reading(kind: str, item: Json) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ list says what is not there.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 DELETED_VERSION = 2**63 - 1  # of an object that was deleted: its uid never comes back
 
@@ -18,6 +18,11 @@ DELETED_VERSION = 2**63 - 1  # of an object that was deleted: its uid never come
 MAX_TOMBSTONES = 32_768
 
 T = TypeVar("T")
+
+
+def version_of(raw: Mapping[str, Any]) -> int:
+    """Return the resourceVersion of an object or a list, as the apiserver sent it."""
+    return int(raw["metadata"].get("resourceVersion") or 0)
 
 
 class Store(Mapping[str, T]):

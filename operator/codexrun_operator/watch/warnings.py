@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_operator.decide.observed import Event, event_from
-from codexrun_operator.decide.plan.pod_start_problem import CONTAINER_WARNINGS
-from codexrun_operator.watch.store import Store
+from codexrun_operator.watch.store import Store, version_of
 
 Json = dict[str, Any]
 
-# An Event is kept for an hour. Those of other programs' pods are told too, and may come before the
-# Job or pod that they are about.
+# The apiserver keeps an Event for an hour. Those about other programs' pods count too: an Event may
+# come before the Job or pod that it is about.
 MAX_WARNINGS = 10_000
+# Of causes that the containers' own states show; these Events outlive them, and are not kept.
+CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,8 @@ class Warnings:
     def update(self, raw: Json, gone: bool = False) -> str | None:
         """Take an Event as the apiserver sent it; return the uid of what it is about, if that is
         news."""
-        metadata = raw["metadata"]
-        uid = metadata["uid"]
-        version = int(metadata.get("resourceVersion") or 0)
+        uid = raw["metadata"]["uid"]
+        version = version_of(raw)
         if gone:
             self._forget(uid, version)
             return None
@@ -67,7 +67,7 @@ class Warnings:
 
     def _forget(self, uid: str, version: int) -> None:
         if uid not in self._events:
-            return  # of those that say nothing here not even the end is remembered
+            return  # it was not kept: the store need not remember its end
         warned = self._events.forget(uid, version)
         assert warned is not None
         uids = self._by_object[warned.object_uid]

@@ -109,19 +109,19 @@ def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: dateti
 
 
 def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Of the run, its job type or its prompt: not missing, and nobody's mistake. An older operator
-    after a newer version's objects, for example."""
-    if snapshot.job is not None or not snapshot.unreadable:
+    """Wait while the run, its job type or its prompt cannot be read: it is not missing, and nobody
+    made a mistake. An older operator may meet objects of a newer version, for example."""
+    if snapshot.job is not None or snapshot.readable:
         return None
     phase = Phase.QUEUED if snapshot.phase is Phase.QUEUED else Phase.PENDING
     if fields := unreadable_fields(snapshot.run):
         message = unreadable_message(fields)
-        return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
-    message = (
-        f"{snapshot.unreadable} is there, and this version of codexrun cannot read it; the"
-        " operator's log says why. The run waits: upgrade codexrun, or apply it again in the form"
-        " of this version"
-    )
+    else:
+        message = (
+            f"{snapshot.unreadable} is there, and this version of codexrun cannot read it; the"
+            " operator's log says why. The run waits: upgrade codexrun, or apply it again in the"
+            " form of this version"
+        )
     return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 
 
@@ -157,7 +157,7 @@ def wants_slot(snapshot: Snapshot) -> bool:
     return (
         not snapshot.begun
         and not snapshot.creating
-        and not snapshot.unreadable
+        and snapshot.readable
         and run.spec.when_full in WHEN_FULL
         and run.metadata.deletion_timestamp is None
         and run.spec.cancel is None

@@ -22,8 +22,6 @@ HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 # Kubernetes' warnings about what a pod needs before any container of it can start.
 VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 SANDBOX_WARNINGS = {"FailedCreatePodSandBox", "NetworkNotReady"}
-# What the containers' own states tell, and go on telling when it has healed.
-CONTAINER_WARNINGS = {"Failed", "BackOff", "InspectFailed", "ErrImageNeverPull", "Unhealthy"}
 # As containerd and CRI-O say that a node lacks the handler of a RuntimeClass.
 NO_RUNTIME = re.compile(r"no runtime for|runtime handler", re.IGNORECASE)
 RANDOM_ID = re.compile(r"\b[0-9a-f]{32,}\b")
@@ -63,10 +61,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
         for warning in newest_first:
             if warning.reason == "FailedCreate":
                 return _refused_pod(_text(warning))
-        waits = f"Job {job.name} has no pod yet"
-        return _last_warning(newest_first, waits) or StartProblem(
-            FailureClass.INTERNAL, reasons.STARTING, waits, expected=True
-        )
+        return _starting(f"Job {job.name} has no pod yet", newest_first)
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
     containers = {
@@ -91,21 +86,20 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
         return StartProblem(
             FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
         )
-    starts = "The pod is starting"
-    return _last_warning(pertinent, starts) or StartProblem(
-        FailureClass.INTERNAL, reasons.STARTING, starts, expected=True
-    )
+    return _starting("The pod is starting", pertinent)
 
 
 def _text(warning: Event) -> str:
-    """Return the words of a warning, without the ids that differ each time: a status is written
-    for what is new."""
+    """Return the message of a warning without random ids: those differ each time, and each new
+    message is a status write."""
     return RANDOM_ID.sub("…", warning.message)
 
 
-def _last_warning(newest_first: list[Event], message: str) -> StartProblem | None:
+def _starting(message: str, newest_first: list[Event]) -> StartProblem:
+    """Return that nothing is known to be wrong, with Kubernetes' last warning, if there is one: it
+    may be the cause."""
     if not newest_first:
-        return None
+        return StartProblem(FailureClass.INTERNAL, reasons.STARTING, message, expected=True)
     last = newest_first[0]
     return StartProblem(
         FailureClass.INTERNAL,
@@ -123,7 +117,7 @@ def _still_pertinent(pod: Pod, warning: Event) -> bool:
         return not pod.node
     if warning.reason in VOLUME_WARNINGS | SANDBOX_WARNINGS:
         return not pod.prepared
-    return warning.reason not in CONTAINER_WARNINGS
+    return True
 
 
 def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
@@ -190,7 +184,7 @@ def _unschedulable(said: str) -> StartProblem:
 
 def _container_problem(pod: Pod, name: str, container: Container) -> StartProblem | None:
     if name == "gate" and (message := gate_problem(container)):
-        # What it was given does not change within a pod: it would say the same for ever.
+        # Its configuration does not change within a pod: each restart would fail alike.
         return StartProblem(FailureClass.CONFIG, reasons.MISSING_CONFIG, message, hopeless=True)
     if container.reason == "CrashLoopBackOff" or (container.ended and container.exit_code):
         return _crashing(pod, name, container)

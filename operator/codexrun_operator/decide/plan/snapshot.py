@@ -11,6 +11,7 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
 from codexrun_operator.decide.plan.pod_start_problem import StartProblem, start_problem
+from codexrun_operator.decide.run_reader import unreadable_fields
 from codexrun_operator.decide.validation import Accepted, Missing, Rejected, validate_run
 
 # A younger Job is merely starting: mounts fail at first where a kubelet has not yet heard of a
@@ -33,11 +34,11 @@ class Snapshot:
 
     `queued`: how many other runs of its job type wait. `waits`: whether this one has its place
     among them. `admitted`: whether it may take a slot now. `unreadable`: what it names that is
-    there and cannot be read. `missing_for`: how long this process has observed that something it
-    names is not there. `source`: the run that this one resumes, if its object is there. `creating`:
-    its Job's creation was sent, and the Job has not come on the watch yet. `witnessed`: this
-    operator observed the deletion of what is missing now. `warnings`: Kubernetes' about its Job and
-    pod, newest last.
+    there and cannot be read, "" for nothing. `missing_for`: how long this process has observed that
+    something it names is not there. `source`: the run that this one resumes, if its object is
+    there. `creating`: its Job's creation was sent, and the Job has not come on the watch yet.
+    `witnessed`: this operator observed the deletion of what is missing now. `warnings`: those of
+    Kubernetes about its Job and pod, newest last.
 
     A Job or pod that is None is unknown, as watches may be behind. Only where `absence_proven` it
     does not exist: the apiserver was asked for this very decision. A rule that concludes from
@@ -72,10 +73,15 @@ class Snapshot:
         )
 
     @property
+    def readable(self) -> bool:
+        """Whether the run was read in full, and what it names can be read."""
+        return not (self.unreadable or unreadable_fields(self.run))
+
+    @property
     def missing(self) -> str | None:
         """What a run that has not begun waits for, as the reason that says so; None if it is there
         or unreadable."""
-        if self.begun or self.unreadable:
+        if self.begun or not self.readable:
             return None
         if self.job_type is None:
             return reasons.JOB_TYPE_NOT_FOUND

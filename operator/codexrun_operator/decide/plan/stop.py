@@ -151,8 +151,8 @@ def suspends_unseen(snapshot: Snapshot) -> bool:
 
 
 def _evicted_by_suspension(snapshot: Snapshot) -> bool:
-    """Return whether the stop of a run whose Job was suspended is recorded: until then the Job has
-    to stay, as the cause would be lost with it."""
+    """Return whether the status already says that the run is stopped because its Job was suspended.
+    Before it does, the Job must stay: nothing else tells the cause."""
     return snapshot.phase is Phase.STOPPING and snapshot.run.status.reason == reasons.EVICTED
 
 
