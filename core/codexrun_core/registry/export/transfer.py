@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,14 +10,12 @@ import sqlalchemy as sa
 from codexrun_core.registry.database import insert_once
 from codexrun_core.registry.export.format import Entry
 from codexrun_core.registry.queries import RUN_COLUMNS
-from codexrun_core.registry.rows import RunEvent
+from codexrun_core.registry.rows import EVENT_COLUMNS, RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.registry.writes import Writes
 from codexrun_core.runs.record import RunRecord
 
 ROWS_PER_READ = 100
-
-EVENT_COLUMNS = [run_events.c[field.name] for field in fields(RunEvent)]
 
 
 def registry_url(env: Mapping[str, str]) -> str:
