@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -16,13 +15,6 @@ from codexrun_core.registry.writes import Writes
 from codexrun_core.runs.record import RunRecord
 
 ROWS_PER_READ = 100
-
-
-def registry_url(env: Mapping[str, str]) -> str:
-    """Return the URL of the installation's registry, from the environment that the chart sets:
-    CODEXRUN_REGISTRY_URL, else SQLite in CODEXRUN_DATA."""
-    data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
-    return env.get("CODEXRUN_REGISTRY_URL", "").strip() or f"sqlite:///{data}/registry.db"
 
 
 class Transfer(Writes):
