@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_api.links import Link, links_from
-from codexrun_core.registry.export.transfer import registry_url
+from codexrun_core.registry.engines import registry_url
 
 
 class SettingsError(Exception):

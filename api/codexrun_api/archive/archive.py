@@ -19,7 +19,6 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ from pathlib import Path
 from codexrun_api import metrics
 from codexrun_api.archive import line_counts
 from codexrun_api.archive.volume import Measure, volume_of
-from codexrun_api.archive.whole_file import WholeFile
+from codexrun_api.archive.whole_file import WholeFile, write_whole
 from codexrun_core.pod_contract import MAX_LOG_BYTES, MIB
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
@@ -197,18 +196,10 @@ class Archive:
         self._measure(self._partial).check_room(size)
 
     def open_artifact(self, run_id: str, name: str) -> WholeFile:
-        """Return a file to write the artifact into: it is there from its `commit` on. The caller
-        closes it."""
+        """Return a file to write the artifact into: it is there, whole, from its `commit` on, and
+        never was otherwise. The caller closes it."""
         path = self._folder(run_id) / ARTIFACTS / _check_name(NAME, name)
         return WholeFile(path, self._partial)
-
-    @contextlib.contextmanager
-    def put(self, run_id: str, name: str) -> Iterator[WholeFile]:
-        """Open a file to write the artifact into; it is there, whole, when the block ends well,
-        and never was otherwise."""
-        with contextlib.closing(self.open_artifact(run_id, name)) as file:
-            yield file
-            file.commit()
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
         artifacts = []
@@ -276,9 +267,8 @@ class Archive:
         return log, log.begins[str(attempt)]
 
     def _save(self, run_id: str, log: Log) -> None:
-        with contextlib.closing(WholeFile(self._folder(run_id) / ATTEMPTS, self._partial)) as file:
-            file.write(json.dumps(asdict(log)).encode())
-            file.commit()
+        data = json.dumps(asdict(log)).encode()
+        write_whole(self._folder(run_id) / ATTEMPTS, self._partial, data)
 
 
 def _check_name(shape: re.Pattern[str], text: str) -> str:

@@ -1,5 +1,6 @@
 """A file that is there whole or not at all, and on disk before anybody is told."""
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -10,7 +11,7 @@ class WholeFile:
     wait for the disk."""
 
     def __init__(self, path: Path, partial: Path) -> None:
-        """partial: where the draft lies."""
+        """partial: the folder of the draft."""
         self._path = path
         self._draft = partial / uuid.uuid4().hex
         self._file = self._draft.open("xb")
@@ -31,6 +32,13 @@ class WholeFile:
         """End writing; a draft that was not put in place goes."""
         self._file.close()
         self._draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, partial: Path, data: bytes) -> None:
+    """Write a whole file at once. partial: the folder of the draft."""
+    with contextlib.closing(WholeFile(path, partial)) as file:
+        file.write(data)
+        file.commit()
 
 
 def _sync(folder: Path) -> None:

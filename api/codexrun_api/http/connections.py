@@ -5,7 +5,6 @@ does a reader who does not read.
 """
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -45,11 +44,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        peers = [other.client[0] for other in self._others() if other.client]
-        of_peer = peers.count(self.client[0]) if self.client else 0
         if (
             len(self.connections) > self.bounds.connections
-            or of_peer > self.bounds.connections_of_peer
+            or self._connections_of_peer() > self.bounds.connections_of_peer
         ):
             self._cut("connections", 503, "There are too many connections; try again later.")
             return
@@ -103,8 +100,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._sent()
 
-    def _others(self) -> Iterator[HttpToolsProtocol]:
-        return (each for each in self.connections if isinstance(each, HttpToolsProtocol))
+    def _connections_of_peer(self) -> int:
+        """Return how many connections, this one included, come from its address."""
+        clients = (each.client for each in self.connections if isinstance(each, HttpToolsProtocol))
+        own = self.client
+        return sum(client[0] == own[0] for client in clients if client) if own else 0
 
     def _await(self, part: str, seconds: float) -> None:
         self._received()

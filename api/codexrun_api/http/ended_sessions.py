@@ -3,12 +3,11 @@
 ended-sessions    a line for each: `<end in seconds since the epoch>.<nonce>`, no secret
 """
 
-import contextlib
 import logging
 import threading
 from pathlib import Path
 
-from codexrun_api.archive.whole_file import WholeFile
+from codexrun_api.archive.whole_file import write_whole
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
@@ -39,10 +38,9 @@ class EndedSessions:
         known = {**self._read(), session_id: _end_of(session_id)}
         lasting = sorted((end, key) for key, end in known.items() if end > now)
         self._ends = {key: end for end, key in lasting[-MAX_SESSIONS:]}
+        data = "".join(f"{key}\n" for key in self._ends).encode()
         try:
-            with contextlib.closing(WholeFile(self._folder / FILE, self._folder)) as file:
-                file.write("".join(f"{key}\n" for key in self._ends).encode())
-                file.commit()
+            write_whole(self._folder / FILE, self._folder, data)
         except OSError as error:
             log.warning("logout.not_stored", extra=fields(error=str(error)))
 

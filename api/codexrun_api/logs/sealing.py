@@ -38,8 +38,7 @@ class LogSealer:
         self._on_log = on_log
         self._notifier = notifier
         self._wait = wait
-        self.tasks: set[asyncio.Task[None]] = set()
-        self._run_ids: set[str] = set()  # of those tasks
+        self.tasks: dict[str, asyncio.Task[None]] = {}  # by run id
 
     def __call__(self, transition: Transition) -> None:
         if transition.terminal and transition.run.started_at:
@@ -54,17 +53,11 @@ class LogSealer:
     def _begin(self, run: RunRecord) -> None:
         """Seal the log, once: a transition that an earlier process left pending may be of a log
         that is caught up on."""
-        if run.run_id in self._run_ids:
+        if run.run_id in self.tasks:
             return
         task = asyncio.get_running_loop().create_task(self._seal_when_due(run))
-        self.tasks.add(task)
-        self._run_ids.add(run.run_id)
-
-        def forget(task: asyncio.Task[None]) -> None:
-            self.tasks.discard(task)
-            self._run_ids.discard(run.run_id)
-
-        task.add_done_callback(forget)
+        self.tasks[run.run_id] = task
+        task.add_done_callback(lambda _: self.tasks.pop(run.run_id))
 
     async def _seal_when_due(self, run: RunRecord) -> None:
         """Seal the log in the archive first, then note it in the row; also in the row of a log

@@ -2,7 +2,6 @@
 about no others. Pure."""
 
 import base64
-import binascii
 import json
 import time
 from typing import Any
@@ -60,7 +59,7 @@ def _payload(token: str) -> dict[str, Any]:
             raise ValueError("a JSON Web Token has three parts")
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         claims = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error, RecursionError):
+    except (ValueError, RecursionError):
         raise NotAGate(401, "the token is not a service account's") from None
     if not isinstance(claims, dict):
         raise NotAGate(401, "the token is not a service account's")

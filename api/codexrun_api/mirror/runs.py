@@ -331,11 +331,14 @@ class Mirror:
         elif ended:
             before = (ended.revision[0], ended.phase)
         if gone:
-            self.event_buffer.publish(self.event(record_of(run), "run.deleted"))
+            kind = "run.deleted"
         elif before != (revision_of(run)[0], run.status.phase):
-            self.event_buffer.publish(self.event(record_of(run), "run.phase"))
+            kind = "run.phase"
         elif previous and previous.status.usage != run.status.usage:
-            self.event_buffer.publish(self.event(record_of(run), "run.usage"))
+            kind = "run.usage"
+        else:
+            return
+        self.event_buffer.publish(self.event(record_of(run), kind))
 
     def event(self, run: RunRecord, kind: str) -> Event:
         # Without the inputs: thousands of events are kept, and each may have 64 KiB of them.

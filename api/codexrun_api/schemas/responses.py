@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from codexrun_api.schemas.problems import ProblemBody
 from codexrun_api.schemas.requests import MAX_BULK_RUNS
 from codexrun_core import reasons
-from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import STATUSES, FailureClass
-from codexrun_core.runs.record import RunRecord, record_of
+from codexrun_core.runs.record import RunRecord
 
 RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 
@@ -252,7 +251,3 @@ def of_record(
             "title": title,
         }
     )
-
-
-def of_run(run: CodexRun, external_url: str = "", queue: QueueView | None = None) -> RunView:
-    return of_record(record_of(run), external_url, queue)

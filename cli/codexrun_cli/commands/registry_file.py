@@ -63,8 +63,8 @@ def import_runs() -> None:
 
 async def _export() -> int:
     from codexrun_core.registry import Registry, schema
+    from codexrun_core.registry.engines import registry_url
     from codexrun_core.registry.export.format import end_line, entry_line, head_line
-    from codexrun_core.registry.export.transfer import registry_url
 
     runs = 0
     async with await Registry.open(registry_url(os.environ)) as registry:
@@ -79,7 +79,7 @@ async def _export() -> int:
 
 async def _import(reader: "Reader") -> int:
     from codexrun_core.registry import Registry
-    from codexrun_core.registry.export.transfer import registry_url
+    from codexrun_core.registry.engines import registry_url
 
     inserted = 0
     async with await Registry.open(registry_url(os.environ)) as registry:

@@ -7,8 +7,9 @@ greenlets for each wait.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -80,6 +81,13 @@ class Engines:
     async def close(self) -> None:
         await self.readers.close()
         await self.writers.close()
+
+
+def registry_url(env: Mapping[str, str]) -> str:
+    """Return the URL of the installation's registry, from the environment that the chart sets:
+    CODEXRUN_REGISTRY_URL, else SQLite in CODEXRUN_DATA."""
+    data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
+    return env.get("CODEXRUN_REGISTRY_URL", "").strip() or f"sqlite:///{data}/registry.db"
 
 
 def open_engines(address: str) -> Engines:

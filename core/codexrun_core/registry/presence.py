@@ -9,6 +9,10 @@ import sqlalchemy as sa
 from codexrun_core.registry.database import IDS_PER_STATEMENT, Database, batches
 from codexrun_core.registry.tables import removed_runs, runs
 
+REMOVED_RUN = sa.select(removed_runs.c.run_id).where(
+    removed_runs.c.run_id == sa.bindparam("run_id")
+)
+
 
 @dataclass(frozen=True)
 class PresentRow:
@@ -44,8 +48,7 @@ class Presence(Database):
 
     async def is_removed(self, run_id: str) -> bool:
         """Return whether the run's row was removed while its object was there."""
-        query = sa.select(removed_runs.c.run_id).where(removed_runs.c.run_id == run_id)
-        return bool(await self._all(query))
+        return bool(await self._all(REMOVED_RUN, run_id=run_id))
 
     async def revisions(self, run_ids: Collection[str]) -> dict[str, tuple[int, int, int] | None]:
         """Return `RunRecord.revision` of those runs that have a row; None for those whose row was

@@ -83,8 +83,7 @@ def _mark_deleted(run_ids: list[str], values: dict[str, Any], connection: sa.Con
 def _remove(run_ids: list[str], connection: sa.Connection) -> int:
     chosen = runs.c.run_id.in_(run_ids)
     present = sa.select(runs.c.run_id, runs.c.namespace).where(chosen, runs.c.deleted_at.is_(None))
-    for run_id, namespace in connection.execute(present).all():
-        entry = {"run_id": run_id, "namespace": namespace}
-        connection.execute(insert_once(connection.dialect.name, removed_runs), entry)
+    entries = insert_once(connection.dialect.name, removed_runs)
+    connection.execute(entries.from_select(["run_id", "namespace"], present))
     connection.execute(sa.delete(run_events).where(run_events.c.run_id.in_(run_ids)))
     return connection.execute(sa.delete(runs).where(chosen)).rowcount

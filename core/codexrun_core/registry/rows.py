@@ -51,6 +51,9 @@ class RunEvent:
     at: datetime
 
 
+EVENT_COLUMNS = [run_events.c[field.name] for field in fields(RunEvent)]
+
+
 class Rows(Database):
     """Read access to `runs` and `run_events`."""
 
@@ -124,6 +127,5 @@ class Rows(Database):
     async def events(self, run_id: str) -> list[RunEvent]:
         """Return the run's transitions in the order in which they were recorded."""
         c = run_events.c
-        columns = [c[field.name] for field in fields(RunEvent)]
-        query = sa.select(*columns).where(c.run_id == run_id).order_by(c.seq)
+        query = sa.select(*EVENT_COLUMNS).where(c.run_id == run_id).order_by(c.seq)
         return [RunEvent(**row._mapping) for row in await self._all(query)]

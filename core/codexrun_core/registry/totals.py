@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,12 @@ MAX_DURATIONS = 1000  # of the last runs, for median and percentile
 USUAL_RUNS = 50  # good runs that say how long the next one will take
 
 SUCCEEDED = Phase.SUCCEEDED.lower()
+# How many rows, their tokens and their cost: what `_sums` adds up.
+SUMS = (
+    sa.func.count(),
+    sa.func.sum(runs.c.cost_tokens),
+    sa.func.coalesce(sa.func.sum(runs.c.cost_micro_usd), 0),
+)
 
 
 class StatusCounts:
@@ -113,38 +119,20 @@ class Totals(Database):
     async def stats(self, run_filter: Filter) -> Stats:
         """Return what the runs of the filter came to."""
         where = conditions(run_filter, self.dialect)
-        c = runs.c
-        tokens = sa.func.sum(c.cost_tokens)
-        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
-        query = (
-            sa.select(c.job_type, c.status, sa.func.count(), tokens, cost)
-            .where(*where)
-            .group_by(c.job_type, c.status)
-        )
-        query = with_index(query, LIST_INDEX)
-        rows = [
-            (job_type, status, count, int(t), int(m))
-            for job_type, status, count, t, m in await self._all(query)
-        ]
+        by = (runs.c.job_type, runs.c.status)
+        query = sa.select(*by, *SUMS).where(*where).group_by(*by)
+        by_type: dict[str, list[Any]] = defaultdict(list)
+        for job_type, *rest in await self._all(with_index(query, LIST_INDEX)):
+            by_type[job_type].append(rest)
+        statuses, tokens, cost = _sums(row for of in by_type.values() for row in of)
         durations = sorted(await self._durations(where, MAX_DURATIONS))
-        by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
-        for job_type, *rest in rows:
-            by_type[job_type].append((rest[0], rest[1], rest[2], rest[3]))
         return Stats(
-            statuses=_sum_by_status((status, count) for _, status, count, _, _ in rows),
-            cost_tokens=sum(row[3] for row in rows),
-            cost_micro_usd=sum(row[4] for row in rows),
+            statuses=statuses,
+            cost_tokens=tokens,
+            cost_micro_usd=cost,
             median_seconds=statistics.median(durations) if durations else None,
             p95_seconds=durations[(len(durations) * 95 - 1) // 100] if durations else None,
-            job_types=tuple(
-                JobTypeStats(
-                    name,
-                    {s: n for s, n, _, _ in groups},
-                    sum(t for _, _, t, _ in groups),
-                    sum(m for *_, m in groups),
-                )
-                for name, groups in sorted(by_type.items())
-            ),
+            job_types=tuple(JobTypeStats(name, *_sums(of)) for name, of in sorted(by_type.items())),
         )
 
     async def grouped(self, run_filter: Filter, grouping: str) -> list[Group]:
@@ -156,28 +144,14 @@ class Totals(Database):
         """
         key = key_of(check_grouping(grouping), self.dialect).label("key")
         query = (
-            sa.select(
-                key,
-                runs.c.status,
-                sa.func.count(),
-                sa.func.sum(runs.c.cost_tokens),
-                sa.func.coalesce(sa.func.sum(runs.c.cost_micro_usd), 0),
-            )
+            sa.select(key, runs.c.status, *SUMS)
             .where(*conditions(run_filter, self.dialect))
             .group_by(key, runs.c.status)
         )
         rows: dict[str, list[Any]] = defaultdict(list)
         for name, *rest in await self._all(query):
             rows[name or ""].append(rest)
-        groups = [
-            Group(
-                name,
-                {status: n for status, n, _, _ in of},
-                sum(int(tokens) for _, _, tokens, _ in of),
-                sum(int(micro) for *_, micro in of),
-            )
-            for name, of in rows.items()
-        ]
+        groups = [Group(name, *_sums(of)) for name, of in rows.items()]
         if grouping == "day":
             return sorted(groups, key=lambda group: group.key)
         return sorted(groups, key=lambda g: (-g.cost_micro_usd, -g.cost_tokens, g.key))
@@ -185,23 +159,14 @@ class Totals(Database):
     async def prompt_stats(self) -> list[PromptStats]:
         """Return how every prompt version does, by name and version."""
         c = runs.c
-        tokens = sa.func.sum(c.cost_tokens)
-        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         by = (c.prompt_name, c.prompt_version, c.status)
-        query = sa.select(*by, sa.func.count(), tokens, cost, sa.func.max(c.created_at))
+        query = sa.select(*by, *SUMS, sa.func.max(c.created_at))
         query = query.where(c.prompt_name.is_not(None), c.prompt_version.is_not(None)).group_by(*by)
         versions: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for name, version, *rest in await self._all(query):
             versions[name, version].append(rest)
         return [
-            PromptStats(
-                name,
-                version,
-                {row[0]: row[1] for row in of},
-                sum(int(row[2]) for row in of),
-                sum(int(row[3]) for row in of),
-                max(row[4] for row in of),
-            )
+            PromptStats(name, version, *_sums(of), max(row[-1] for row in of))
             for (name, version), of in sorted(
                 versions.items(), key=lambda item: (item[0][0], _version_order(item[0][1]))
             )
@@ -247,11 +212,17 @@ class Totals(Database):
         ]
 
 
-def _sum_by_status(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = defaultdict(int)
-    for name, count in pairs:
-        total[name] += count
-    return dict(total)
+def _sums(rows: Iterable[Any]) -> tuple[dict[str, int], int, int]:
+    """Return the runs by status, tokens and cost in millionths of a US dollar. rows: a status and
+    its SUMS; what follows them is not looked at."""
+    statuses: dict[str, int] = defaultdict(int)
+    tokens = 0
+    cost = 0
+    for status, count, row_tokens, row_cost, *_ in rows:
+        statuses[status] += count
+        tokens += int(row_tokens)
+        cost += int(row_cost)
+    return dict(statuses), tokens, cost
 
 
 def _version_order(version: str) -> tuple[int, str]:

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
+from codexrun_core.registry.presence import REMOVED_RUN
 from codexrun_core.registry.queries import RUN_COLUMNS
-from codexrun_core.registry.tables import removed_runs, run_events, runs
+from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
 from codexrun_core.runs.lifecycle_hooks import Transition, transition_between
@@ -19,9 +20,6 @@ from codexrun_core.runs.record import RunRecord, merge, search_text, usage_colum
 # Made once: putting 45 columns together takes longer than the database does.
 LOCKED_ROW = (
     sa.select(*RUN_COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
-)
-REMOVED_RUN = sa.select(removed_runs.c.run_id).where(
-    removed_runs.c.run_id == sa.bindparam("run_id")
 )
 UPDATE_ROW = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
 

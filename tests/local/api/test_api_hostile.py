@@ -18,6 +18,7 @@ import manifests
 import pytest
 import uvicorn
 from apistand import TOKEN, hello_cluster, services_over
+from artifacts import store_artifact
 from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
@@ -63,8 +64,7 @@ class Whole:
         self.archive.seal(self.run_id, 1, complete=True)
 
     def put(self, name: str, data: bytes) -> None:
-        with self.archive.put(self.run_id, name) as file:
-            file.write(data)
+        store_artifact(self.archive, self.run_id, name, data)
 
     def paths(self, method: str = "GET") -> dict[str, str]:
         """Every route's path with values for its parameters, by the path with their names."""

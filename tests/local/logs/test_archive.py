@@ -5,6 +5,7 @@ import contextlib
 import json
 
 import pytest
+from artifacts import store_artifact
 
 from codexrun_api.archive import archive as archive_module
 from codexrun_api.archive.archive import Archive, RunFull
@@ -52,7 +53,7 @@ def test_no_run_id_leads_out_of_the_archive(archive, tmp_path, run_id):
         lambda: archive.path(run_id),
         lambda: archive.list_artifacts(run_id),
         lambda: archive.remove(run_id),
-        lambda: archive.put(run_id, "rollout.jsonl").__enter__(),
+        lambda: archive.open_artifact(run_id, "rollout.jsonl"),
     ):
         with pytest.raises(ValueError, match="no name"):
             call()
@@ -63,8 +64,8 @@ def test_no_run_id_leads_out_of_the_archive(archive, tmp_path, run_id):
 @pytest.mark.parametrize("name", NO_NAMES, ids=repr)
 def test_no_artifact_name_leads_out_of_its_folder(archive, name):
     archive.append(RUN, 0, b"log")
-    with pytest.raises(ValueError, match="no name"), archive.put(RUN, name) as file:
-        file.write(b"x")
+    with pytest.raises(ValueError, match="no name"):
+        store_artifact(archive, RUN, name, b"x")
     assert archive.artifact(RUN, name) is None
     assert archive.read(RUN, 0, 10) == b"log"
 
@@ -79,26 +80,24 @@ def test_a_wrong_offset_writes_nothing_and_says_the_size(archive):
 
 
 def test_a_partial_upload_leaves_nothing(archive, tmp_path):
-    with contextlib.suppress(RuntimeError), archive.put(RUN, "workspace.patch") as file:
+    with contextlib.closing(archive.open_artifact(RUN, "workspace.patch")) as file:
         file.write(b"half of a")
-        raise RuntimeError
     assert archive.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 
 def test_what_a_killed_process_had_half_written_is_gone_after_its_restart(archive, tmp_path):
-    upload = archive.put(RUN, "workspace.patch")
-    upload.__enter__().write(b"half of a")
-    again = Archive(tmp_path / "archive")
-    again.open()
-    assert again.list_artifacts(RUN) == []
-    assert list((tmp_path / "archive/partial").iterdir()) == []
+    with contextlib.closing(archive.open_artifact(RUN, "workspace.patch")) as file:
+        file.write(b"half of a")
+        again = Archive(tmp_path / "archive")
+        again.open()
+        assert again.list_artifacts(RUN) == []
+        assert list((tmp_path / "archive/partial").iterdir()) == []
 
 
 def test_an_artifact_replaces_the_one_before(archive):
     for text in (b"first", b"second one"):
-        with archive.put(RUN, "final-message.md") as file:
-            file.write(text)
+        store_artifact(archive, RUN, "final-message.md", text)
     (kept,) = archive.list_artifacts(RUN)
     assert (kept.name, kept.bytes) == ("final-message.md", 10)
     assert archive.artifact(RUN, "final-message.md").read_bytes() == b"second one"
@@ -129,8 +128,7 @@ def test_the_next_attempt_opens_the_log_again(archive):
 
 def test_removing_takes_all_of_a_run_and_may_be_repeated(archive, tmp_path):
     archive.append(RUN, 0, b"log")
-    with archive.put(RUN, "final-message.md") as file:
-        file.write(b"bye")
+    store_artifact(archive, RUN, "final-message.md", b"bye")
     archive.remove(RUN)
     archive.remove(RUN)
     assert archive.size(RUN) == 0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from artifacts import store_artifact
 
 from codexrun_api.archive.volume import Volume
 from codexrun_api.archive.whole_file import WholeFile
@@ -324,8 +325,7 @@ def record(run_id, **about):
 def resumed(gate, archive, row):
     """A gate whose run resumes OLD, of the same setup; both have a rollout."""
     for run_id in (OLD, RUN):
-        with archive.put(run_id, "rollout.jsonl") as file:
-            file.write(run_id.encode())
+        store_artifact(archive, run_id, "rollout.jsonl", run_id.encode())
         row.records[run_id] = record(run_id)
     gate.headers["Authorization"] = "Bearer again"
     return gate

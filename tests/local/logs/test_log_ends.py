@@ -50,7 +50,7 @@ def cut_off():
 
 
 async def settle(ends):
-    await asyncio.gather(*ends.tasks)
+    await asyncio.gather(*ends.tasks.values())
 
 
 async def test_an_evicted_pods_log_says_where_and_why_it_ends(archive, ends, told):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from artifacts import store_artifact
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -359,8 +360,7 @@ async def test_a_silent_stream_is_pinged(archive, notifier, services, monkeypatc
 
 async def test_artifacts_are_listed_and_downloaded(client, archive):
     assert (await client.get(f"/runs/{RUN}/artifacts")).json() == {"artifacts": []}
-    with archive.put(RUN, "final-message.md") as file:
-        file.write(b"<script>alert(1)</script>")
+    store_artifact(archive, RUN, "final-message.md", b"<script>alert(1)</script>")
     (one,) = (await client.get("/runs/hello-1/artifacts")).json()["artifacts"]
     assert (one["name"], one["bytes"], one["url"]) == (
         "final-message.md",

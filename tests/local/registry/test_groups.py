@@ -50,6 +50,15 @@ async def test_groups(registry: Registry) -> None:
     assert await keys("day") == sorted(await keys("day"))
 
 
+async def test_runs_without_a_label_and_with_an_empty_one_are_counted_together(
+    registry: Registry,
+) -> None:
+    await registry.record(row(0, "succeeded", labels={"team": ""}, cost_micro_usd=2))
+    await registry.record(row(1, "succeeded", cost_micro_usd=3))
+    (group,) = await registry.grouped(Filter(), "label:team")
+    assert (group.key, group.runs, group.cost_micro_usd) == ("", 2, 5)
+
+
 @pytest.mark.parametrize("text", ["", "weather", "label:", "label:" + "k" * 400, "seq"])
 def test_what_is_no_grouping_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid grouping"):

@@ -19,8 +19,8 @@ from codexrun_cli.commands import registry_file
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_core.registry import Registry
+from codexrun_core.registry.engines import registry_url
 from codexrun_core.registry.export.format import Entry, Reader, entry_line
-from codexrun_core.registry.export.transfer import registry_url
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.label_rules import parse_selector
 

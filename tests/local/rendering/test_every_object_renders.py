@@ -14,6 +14,7 @@ from typing import Any
 
 import crdobjects
 import httpx
+from artifacts import store_artifact
 from crdobjects import GENERATED
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,8 +45,7 @@ async def render_all(
         "there are job types that could not be read"
     )
     for run_id in ids:
-        with stand.archive.put(run_id, "final-message.md") as file:
-            file.write(MESSAGE)
+        store_artifact(stand.archive, run_id, "final-message.md", MESSAGE)
     await stand.render(answers, stand.pages())
     for name in names:
         await stand.render(answers, stand.pages("job_type"), job_type=name)

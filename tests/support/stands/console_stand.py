@@ -15,6 +15,7 @@ from typing import Any
 import manifests
 import uvicorn
 from apistand import TOKEN, hello_cluster, services_over
+from artifacts import store_artifact
 from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
@@ -117,8 +118,7 @@ class Console:
         self.services.notifier.notify(run_id)
 
     def put(self, run_id: str, name: str, data: bytes) -> None:
-        with self.archive.put(run_id, name) as file:
-            file.write(data)
+        store_artifact(self.archive, run_id, name, data)
 
 
 def stamp(moment: datetime) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from apistand import Stand, services_over
+from artifacts import store_artifact
 from fake_cluster import FakeCluster
 
 from codexrun_api.app import create_app
@@ -45,8 +46,7 @@ class Kept(Stand):
         await self.registry.record(replace(record, **more))
         if folder:
             self.archive.append_attempt(run_id, 1, 0, b"a line\n")
-            with self.archive.put(run_id, "final-message.md") as file:
-                file.write(b"done")
+            store_artifact(self.archive, run_id, "final-message.md", b"done")
         return run_id
 
     async def clean_up(self, **wish: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from codexrun_core.registry import SchemaError
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import record_of
 from codexrun_core.schemas.nesting import TOO_DEEP
 
 Json = dict[str, Any]
@@ -224,7 +225,7 @@ def test_any_text_may_be_a_phase_or_a_failure_class(text: str) -> None:
     assert status.phase.terminal == (text in ("Succeeded", "Failed", "Cancelled", "Rejected"))
     assert status.failure.class_.known or not status.failure.class_.retryable
     assert run.dump()["status"]["phase"] == text
-    assert responses.of_run(run).status == text.lower()
+    assert responses.of_record(record_of(run)).status == text.lower()
 
 
 def test_the_console_calls_a_status_that_it_does_not_know_by_its_name() -> None:

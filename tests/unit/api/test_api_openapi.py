@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import schemathesis
 from apistand import TOKEN, Stand
+from artifacts import store_artifact
 from fake_cluster import FakeCluster, FakeOperator, stamp
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounds
@@ -79,8 +80,7 @@ def keep(kube: FakeCluster, archive: Archive) -> None:
         run, 1, 0, b'{"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": "one"}\n' * 20
     )
     archive.seal(run, 1, complete=True)
-    with archive.put(run, KEPT["name"]) as file:
-        file.write(b"done\n")
+    store_artifact(archive, run, KEPT["name"], b"done\n")
 
 
 class Served:

@@ -2,29 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import insert_once
 from codexrun_core.registry.export.format import Entry
 from codexrun_core.registry.queries import RUN_COLUMNS
-from codexrun_core.registry.rows import RunEvent
+from codexrun_core.registry.rows import EVENT_COLUMNS, RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.registry.writes import Writes
 from codexrun_core.runs.record import RunRecord
 
 ROWS_PER_READ = 100
-
-EVENT_COLUMNS = [run_events.c[field.name] for field in fields(RunEvent)]
-
-
-def registry_url(env: Mapping[str, str]) -> str:
-    """Return the URL of the installation's registry, from the environment that the chart sets:
-    CODEXRUN_REGISTRY_URL, else SQLite in CODEXRUN_DATA."""
-    data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
-    return env.get("CODEXRUN_REGISTRY_URL", "").strip() or f"sqlite:///{data}/registry.db"
 
 
 class Transfer(Writes):
