@@ -173,8 +173,8 @@ def _may_still_close(record: RunRecord, now: datetime) -> bool:
 
 
 async def _unless_unavailable(call: Any, otherwise: Any) -> Any:
-    """Return the call's result, or `otherwise` while the registry is away: the page is there
-    without what it would add."""
+    """Return the call's result, or `otherwise` while registry or apiserver are away: the page is
+    there without what it would add."""
     try:
         return await call
     except Unavailable:
@@ -190,7 +190,7 @@ async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ..
 
 
 def time_limits(limits: Limits) -> list[str]:
-    """Return the limits of time that there are, as `15:00` and `stall 3:00`."""
+    """Return the limits of time that there are, as `15m` and `stall 3m`."""
     words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
     return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
 
