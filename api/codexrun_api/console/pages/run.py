@@ -53,11 +53,12 @@ async def run(
 ) -> Response:
     tab = tab_of(request.query_params)
     now = datetime.now(UTC)
-    context = {"tab": tab, "tabs": TABS, **await _head(services, record, now)}
+    head = await _head(services, record, now)
+    context = {"tab": tab, "tabs": TABS, **head}
     if part == "run" and tab == "log":  # the page keeps its own lines
         context |= NO_WINDOW
     else:
-        context |= await _tab(services, record, request.query_params)
+        context |= await _tab(services, record, head["object"], request.query_params)
     return page(request, "run.html", block="run" if part == "run" else "", **context)
 
 
@@ -204,7 +205,9 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
+async def _tab(
+    services: Services, record: RunRecord, run: CodexRun | None, query: Mapping[str, str]
+) -> dict[str, Any]:
     run_id = record.run_id
     tab = tab_of(query)
     match tab:
@@ -219,7 +222,6 @@ async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) 
         case "artifacts":
             return await off_loop(partial(_artifacts, services.archive, run_id))
         case _:
-            run = await _unless_unavailable(services.object_of(run_id), None)
             return {"manifest": await off_loop(partial(manifest, run, record))}
 
 
