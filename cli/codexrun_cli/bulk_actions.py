@@ -87,6 +87,12 @@ def act_on(
     return {**result, "status": after["status"]}, after
 
 
+def skip(run: Run, reason: str) -> Json:
+    """Return the result of a run that is left alone."""
+    result = {"name": run["name"], "run_id": run["run_id"], "outcome": "skipped"}
+    return {**result, "status": run["status"], "error": reason}
+
+
 def _in_words(result: Json) -> str:
     """Return what came of one run; a run that was asked to stop has not stopped yet."""
     outcome, status = result["outcome"], result["status"]

@@ -14,6 +14,15 @@ from codexrun_cli import completion, context, output
 from codexrun_cli.transports import RunFilter
 from codexrun_core.resources.phases import STATUSES
 
+LIMIT_NAMES = (
+    "max_tokens",
+    "max_cost_cents",
+    "timeout_seconds",
+    "stall_seconds",
+    "start_seconds",
+    "max_wait_seconds",
+)
+
 
 def _format(text: str | None) -> str | None:
     if text is not None:
@@ -208,10 +217,7 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help=(
-            "Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds,"
-            " start_seconds, max_wait_seconds. Repeatable."
-        ),
+        help=f"Lower a limit: {', '.join(LIMIT_NAMES)}. Repeatable.",
     ),
 ]
 Reject = Annotated[
@@ -246,15 +252,6 @@ Detach = Annotated[
     typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
 ]
 Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
-
-LIMIT_NAMES = (
-    "max_tokens",
-    "max_cost_cents",
-    "timeout_seconds",
-    "stall_seconds",
-    "start_seconds",
-    "max_wait_seconds",
-)
 
 
 @dataclass(frozen=True)

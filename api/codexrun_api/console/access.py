@@ -92,7 +92,8 @@ def refuse_foreign_form(request: Request) -> None:
     """Refuse a form that the browser says another site sent.
 
     Over plain HTTP browsers send no Sec-Fetch-Site; then the Origin has to be this server's, as
-    the Host or the installation's external URL has it. What sends neither is no browser.
+    the Host or the installation's external URL has it. A request with neither header does not come
+    from a browser, and is not refused.
 
     Raises:
         Problem: 403.

@@ -33,7 +33,7 @@ def apply(
     ] = Path(),
 ) -> None:
     """Apply the patch of a run's workspace to a Git working tree, all of it or nothing. Nothing is
-    committed."""
+    committed. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -36,7 +36,7 @@ def artifacts(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """List what a run has left: its final message, the patch of its workspace, Codex's rollout; or
-    save it. A file that is there already is not touched."""
+    save it. A file that is there already is not touched. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

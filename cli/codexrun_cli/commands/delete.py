@@ -22,7 +22,7 @@ def delete(
 
     output_format = output.parse(fmt)
     with opened(context.flags(ctx)) as transport:
-        runs = find_runs(transport, names or [], tuple(ENDED_STATUSES))
+        runs = find_runs(transport, names or [], ENDED_STATUSES)
         if not (dry_run or yes):
             if not interactive():
                 usage("give --yes to delete them, or --dry-run to see them")

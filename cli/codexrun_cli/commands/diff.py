@@ -45,7 +45,7 @@ def diff(
     fmt: options.Output = None,
 ) -> None:
     """Show what differs between two runs: exit code 1 if anything does, like diff. Of one run, show
-    what it changed in its workspace."""
+    what it changed in its workspace; that needs the api."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

@@ -91,20 +91,12 @@ def retry(
                 " wait`"
             )
         skipped = {} if everything or names else futile(runs, _retries(transport, runs))
-        results = []
-        for run in runs:
-            if reason := skipped.get(run["run_id"]):
-                results.append(
-                    {
-                        "name": run["name"],
-                        "run_id": run["run_id"],
-                        "outcome": "skipped",
-                        "status": run["status"],
-                        "error": reason,
-                    }
-                )
-            else:
-                results.append(bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0])
+        results = [
+            bulk_actions.skip(run, skipped[run["run_id"]])
+            if run["run_id"] in skipped
+            else bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0]
+            for run in runs
+        ]
     bulk_actions.report(ctx, results, output_format, "retry")
 
 

@@ -18,21 +18,22 @@ BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
     """Look at what the chart has installed. pods: the path of the namespace's."""
     deployments = attempt(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
+    by_part: dict[str | None, Json] = {}
     if isinstance(deployments, CommandError):
         yield note("operator", f"not looked at: {deployments.detail}")
     else:
-        yield from _parts(get, namespace, deployments, job_types)
+        for deployment in deployments:
+            labels = deployment["metadata"].get("labels", {})
+            by_part[labels.get("app.kubernetes.io/component")] = deployment
+        yield from _parts(get, namespace, by_part, job_types)
     yield from _pulls(get, pods)
-    yield _metrics(get, namespace)
+    yield _metrics(get, namespace, partial(upgrade, by_part.get("operator"), namespace))
 
 
 def _parts(
-    get: Get, namespace: str, deployments: list[Json], job_types: list[Json]
+    get: Get, namespace: str, by_part: dict[str | None, Json], job_types: list[Json]
 ) -> Iterator[Json]:
     """Look at operator, the Secret with the model's key, and api, from their Deployments."""
-    by_part = {
-        d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments
-    }
     operator = by_part.get("operator")
     if operator is None:
         yield failed(
@@ -72,9 +73,10 @@ def _parts(
     )
 
 
-def upgrade(operator: Json, namespace: str, setting: str) -> str:
-    """Return the command that changes one value of the release that the operator is of."""
-    metadata = operator["metadata"]
+def upgrade(operator: Json | None, namespace: str, setting: str) -> str:
+    """Return the command that changes one value of the release that the operator is of; of the
+    usual one where no operator is known."""
+    metadata = operator["metadata"] if operator else {}
     release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name") or (
         metadata.get("labels") or {}
     ).get("app.kubernetes.io/instance", "codexrun")
@@ -178,11 +180,8 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
     yield ok("pulls", f"no pod of {len(listing)} waits for an image")
 
 
-def _metrics(get: Get, namespace: str) -> Json:
-    fix = (
-        f"helm upgrade codexrun {CHART} -n {namespace} --reuse-values"
-        " --set metrics.serviceMonitor.enabled=true"
-    )
+def _metrics(get: Get, namespace: str, change: Change) -> Json:
+    fix = change("metrics.serviceMonitor.enabled=true")
     group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
     if isinstance(group, CommandError):
         return note(

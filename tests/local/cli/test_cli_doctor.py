@@ -85,6 +85,12 @@ def quota(key: str, *, hard: str, used: str) -> dict:
     return {"metadata": {"name": "q"}, "status": {"hard": {key: hard}, "used": {key: used}}}
 
 
+def of_release(name: str, part: str) -> dict:
+    plain = deployment(part)
+    annotations = {"meta.helm.sh/release-name": name}
+    return {**plain, "metadata": {**plain["metadata"], "annotations": annotations}}
+
+
 PODS = "/api/v1/namespaces/codexrun/pods?labelSelector=codexrun.dev/run"
 APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
 ILLS = [
@@ -108,6 +114,11 @@ ILLS = [
         "--from-file=api-key=FILE",
     ),
     ("metrics", {MONITORS: {"items": []}}, "metrics.serviceMonitor.enabled=true"),
+    (
+        "metrics",
+        {APPS: {"items": [of_release("second", "operator")]}, MONITORS: {"items": []}},
+        "helm upgrade second charts/codexrun",
+    ),
     (
         "api",
         {APPS: {"items": [deployment("operator"), deployment("api", available=0)]}},

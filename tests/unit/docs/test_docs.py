@@ -97,6 +97,12 @@ def test_links_between_documents_lead_somewhere() -> None:
             )
 
 
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert pages == set(re.findall(r"\]\(([\w-]+\.md)\)", index))
+
+
 def test_anchors_of_the_readme_are_its_headings() -> None:
     text = (ROOT / "README.md").read_text()
     headings = {

@@ -114,7 +114,9 @@ async def _beside(
     services: Services, versions: list[StoredPrompt]
 ) -> list[tuple[StoredPrompt, UsualRun, list[Group]]]:
     """Return versions with what a good run of each usually takes, and why the others failed; none
-    while the registry is away."""
+    while the registry is away, or where there is nothing to compare."""
+    if len(versions) < 2:
+        return []
 
     async def of(version: StoredPrompt) -> tuple[StoredPrompt, UsualRun, list[Group]]:
         usual = await services.registry.prompt_usual(version.name, version.version)

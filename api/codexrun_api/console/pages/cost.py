@@ -116,7 +116,8 @@ class Sum:
 @router.get("/console/cost")
 async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
     """Return what the runs of some days came to."""
-    query = read_cost_query(request.query_params, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    query = read_cost_query(request.query_params, today)
     run_filter = query.filter
     groupings = [*TABLES, *([query.by] if query.by not in ("", "day", *TABLES) else [])]
     total, top, (by_day, *groups) = await asyncio.gather(
@@ -138,8 +139,8 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
         "chosen": title_of(query.by) if query.by else "",
         "prices": services.prices,
         "top": top,
-        "today": datetime.now(UTC).date(),
-        "timedelta": timedelta,
+        "today": today,
+        "yesterday": today - timedelta(days=1),
     }
     return page(request, "cost.html", **context)
 

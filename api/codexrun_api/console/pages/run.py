@@ -53,11 +53,12 @@ async def run(
 ) -> Response:
     tab = tab_of(request.query_params)
     now = datetime.now(UTC)
-    context = {"tab": tab, "tabs": TABS, **await _head(services, record, now)}
+    head = await _head(services, record, now)
+    context = {"tab": tab, "tabs": TABS, **head}
     if part == "run" and tab == "log":  # the page keeps its own lines
         context |= NO_WINDOW
     else:
-        context |= await _tab(services, record, request.query_params)
+        context |= await _tab(services, record, head["object"], request.query_params)
     return page(request, "run.html", block="run" if part == "run" else "", **context)
 
 
@@ -173,8 +174,8 @@ def _may_still_close(record: RunRecord, now: datetime) -> bool:
 
 
 async def _unless_unavailable(call: Any, otherwise: Any) -> Any:
-    """Return the call's result, or `otherwise` while the registry is away: the page is there
-    without what it would add."""
+    """Return the call's result, or `otherwise` while registry or apiserver are away: the page is
+    there without what it would add."""
     try:
         return await call
     except Unavailable:
@@ -190,7 +191,7 @@ async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ..
 
 
 def time_limits(limits: Limits) -> list[str]:
-    """Return the limits of time that there are, as `15:00` and `stall 3:00`."""
+    """Return the limits of time that there are, as `15m` and `stall 3m`."""
     words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
     return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
 
@@ -204,7 +205,9 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
+async def _tab(
+    services: Services, record: RunRecord, run: CodexRun | None, query: Mapping[str, str]
+) -> dict[str, Any]:
     run_id = record.run_id
     tab = tab_of(query)
     match tab:
@@ -219,7 +222,6 @@ async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) 
         case "artifacts":
             return await off_loop(partial(_artifacts, services.archive, run_id))
         case _:
-            run = await _unless_unavailable(services.object_of(run_id), None)
             return {"manifest": await off_loop(partial(manifest, run, record))}
 
 

@@ -7,13 +7,15 @@ from datetime import datetime
 
 from codexrun_api.console.view import status_text
 from codexrun_api.console.view.status_text import State, state_of
+from codexrun_api.mirror.queue_view import holds_slot, peer_of
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.prompts.title import title_of
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
 from codexrun_core.resources.fields import LAST
 from codexrun_core.resources.limits import Limits
-from codexrun_core.resources.phases import SLOT_PHASES, Phase
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.queue_position import admission_order
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 
@@ -108,14 +110,15 @@ class QueueRow:
 
 def holders(runs: Iterable[CodexRun], title_template: str | None) -> list[QueueRow]:
     """Return the runs that hold a slot, the oldest first."""
-    rows = [_queue_row(run, title_template) for run in runs if run.status.phase in SLOT_PHASES]
+    rows = [_queue_row(run, title_template) for run in runs if holds_slot(run)]
     return sorted(rows, key=lambda row: (row.since or LAST, row.run_id))
 
 
 def queue(runs: Iterable[CodexRun], title_template: str | None) -> list[QueueRow]:
-    """Return the runs that wait, the next one first: by priority, then by age."""
-    rows = [_queue_row(run, title_template) for run in runs if run.status.phase is Phase.QUEUED]
-    return sorted(rows, key=lambda row: (-row.priority, row.since or LAST, row.run_id))
+    """Return the runs that wait, the next one first."""
+    waiting = [run for run in runs if run.status.phase is Phase.QUEUED]
+    waiting.sort(key=lambda run: admission_order(peer_of(run)))
+    return [_queue_row(run, title_template) for run in waiting]
 
 
 def _queue_row(run: CodexRun, title_template: str | None) -> QueueRow:
