@@ -17,7 +17,8 @@ from codexrun_operator.decide.observed import Pod as PodSeen
 from codexrun_operator.decide.outcome import outcome
 
 FOLDER = manifests.load(REPOSITORY)
-CHECK = "python3 -m unittest -q test_cart"
+# -B: an edit of the same length within one second leaves bytecode that passes for the new file.
+CHECK = "python3 -B -m unittest -q test_cart"
 CART = "def total(prices, discount):\n    return sum(prices) + discount\n"
 TEST = (
     "import unittest\nimport cart\n\nclass Cart(unittest.TestCase):\n"
