@@ -49,6 +49,8 @@ class Lane:
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return what starts it; `arguments` are for pytest."""
         spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
+        if self.cluster and self.workers:
+            spread.append("--no-loadscope-reorder")  # tests/cluster/conftest.py orders them
         junit = RESULTS / f"{self.name}.xml"
         words = [
             sys.executable,
@@ -269,10 +271,8 @@ class Suite:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGTERM)
         kinds = "codexruns,codexjobtypes,configmaps"
-        delete = (
-            f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false"
-            " >/dev/null"
-        )
+        theirs = f"-l codexrun.test/round={self._round} --wait=false >/dev/null"
+        delete = f"kubectl -n codexrun delete {kinds} {theirs}; kubectl delete namespaces {theirs}"
         if self._in_cluster:
             subprocess.run(["bash", "-c", f". .cluster/env; {delete}"], cwd=ROOT, check=False)
 

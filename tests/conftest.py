@@ -4,6 +4,7 @@ table.
 pyproject.toml puts tests/ and the folders of tests/support on the path.
 """
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ hypothesis.settings.load_profile("beside others")
 
 HERE = Path(__file__).parent
 GUARD = Guard()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no garbage collection need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

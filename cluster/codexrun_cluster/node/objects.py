@@ -10,7 +10,7 @@ from codexrun_cluster.command import Log
 from codexrun_cluster.node.settings import NODE
 from codexrun_cluster.paths import Paths
 
-VOLUME_COUNT = 8
+VOLUME_COUNT = 32
 VOLUME_SIZE = "10Gi"
 STORAGE_CLASS = "standard"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import NAMESPACE, ROOT, RUNS, Json, Lab
+from lab import NAMESPACE, ROOT, Json, Lab
 from rest_facade import Facade
 from test_prometheus import (
     Prometheus,
@@ -86,7 +86,7 @@ class Alerting:
 def alerting(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alerting]:
     need_prometheus()
     # Other tests' runs that still wait are trouble too.
-    for run in lab.custom.list_namespaced_custom_object(*RUNS)["items"]:
+    for run in lab.custom.list_namespaced_custom_object(*lab.run_kind)["items"]:
         if run.get("status", {}).get("phase") == "Queued":
             lab.cancel(run)
             lab.ended(run)

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import pytest
-from lab import JOB_TYPES, NAMESPACE, PATIENCE, ROOT, Json, Lab
+from lab import NAMESPACE, PATIENCE, ROOT, Json, Lab
 from rest_facade import Facade
 
 WAYS = ("rest", "cluster")
@@ -289,35 +289,6 @@ def test_following_a_live_run_loses_and_doubles_no_line(
     assert texts == {"rest": printed, "cluster": printed}
 
 
-@pytest.mark.disruptive
-def test_following_survives_an_api_that_goes_and_comes_back(
-    ways: list[Cli], job_type: str, facade: Facade, lab: Lab
-) -> None:
-    name = start(ways[0], job_type, "sleep-20")
-    ways[0]("wait", name, "--for", "phase=Running", "--timeout", "2m")
-    # Unbuffered: communicate reads past what a buffer of readline holds.
-    follower = subprocess.Popen(
-        ways[0].words("logs", "-f", "--raw", name),
-        env=ways[0].env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-    )
-    assert follower.stdout
-    first = follower.stdout.readline()
-    lab.kubectl("delete", "pod", "-l", "app.kubernetes.io/component=api", "--grace-period=1")
-    lab.kubectl("rollout", "status", "deployment/codexrun-api", "--timeout=120s")
-    out, err = follower.communicate(timeout=PATIENCE)
-    assert follower.returncode == 0, err
-    facade.until(
-        json.loads(lab.kubectl("get", "cxr", name, "-o", "json").stdout),
-        "succeeded",
-        log_closed=True,
-    )
-    assert first + out == facade.log(name)
-    assert b"connection lost, reconnecting..." in err
-
-
 CODES: list[tuple[list[str], int]] = [
     (["status", "no-such-run"], 5),
     (["start", "no-such-job-type"], 5),
@@ -368,7 +339,7 @@ def test_a_dry_run_is_something_to_apply(cli: Cli, lab: Lab, job_type: str) -> N
 @pytest.fixture
 def sound_job_types(lab: Lab) -> None:
     """Without those of other tests whose Secret has gone or never was: those it finds, rightly."""
-    for job_type in lab.custom.list_namespaced_custom_object(*JOB_TYPES)["items"]:
+    for job_type in lab.custom.list_namespaced_custom_object(*lab.job_type_kind)["items"]:
         secret = job_type["spec"].get("git", {}).get("credentialsSecretRef", {}).get("name")
         if secret and lab.kubectl("get", "secret", secret, check=False).returncode:
             lab.kubectl("delete", "cjt", job_type["metadata"]["name"])

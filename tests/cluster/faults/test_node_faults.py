@@ -113,14 +113,12 @@ def test_fifty_kills_of_the_operator_while_the_limit_goes_from_3_to_1_to_5(lab: 
         ended: set[str] = set()
         changes = kills = 0
         while len(ended) < RUNS_IN_ALL:
+            operator.ensure()
             stream = watch.Watch().stream(
                 lab.custom.list_namespaced_custom_object,
-                "codexrun.dev",
-                "v1alpha1",
-                NAMESPACE,
-                "codexruns",
+                *lab.run_kind,
                 field_selector=f"spec.jobType={job_type}",
-                timeout_seconds=60,
+                timeout_seconds=10,
             )
             for event in stream:
                 run = event["object"]

@@ -41,7 +41,11 @@ async def all_succeed(lab: Lab, runs: Sequence[Json]) -> list[Json]:
     return statuses
 
 
-@pytest.mark.disruptive
+@pytest.fixture(scope="module")
+def lab(own_lab: Lab) -> Lab:
+    return own_lab
+
+
 @pytest.mark.parametrize("faults", [ANSWERS, KILLS], ids=["answered", "killed"])
 async def test_runs_succeed_whatever_becomes_of_a_call(
     lab: Lab, faults: tuple[Fault, ...], tmp_path: Path

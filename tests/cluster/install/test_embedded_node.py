@@ -44,21 +44,3 @@ def test_another_clone_is_refused_and_told_whose_node_it_is(tmp_path: Path) -> N
         assert str(ROOT) in done.stdout + done.stderr
         assert f"make -C {ROOT} down" in done.stdout + done.stderr
     assert json.loads(Path("/run/codexrun-node/node.json").read_text())
-
-
-def test_a_second_operator_takes_over_from_a_killed_leader(lab: Lab) -> None:
-    lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=2")
-    try:
-        lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=120s")
-        leader = lab.kubectl(
-            "get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}"
-        ).stdout
-        lab.kubectl("delete", "pod", leader, "--force", "--grace-period=0")
-        assert lab.ended(lab.run(lab.job_type(), "message"))["status"]["phase"] == "Succeeded"
-        now = lab.kubectl(
-            "get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}"
-        ).stdout
-        assert now not in ("", leader)
-    finally:
-        lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=1")
-        lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=120s")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from earlier import EARLIER, ROLLED_BACK_TO, Release, release
-from lab import NAMESPACE, ROOT, RUNS, Json, Lab
+from lab import NAMESPACE, ROOT, Json, Lab
 from rest_facade import Facade
 
 pytestmark = pytest.mark.disruptive
@@ -245,7 +245,7 @@ def release_pods(lab: Lab) -> None:
 
 
 def names_of_runs(lab: Lab) -> set[str]:
-    listed = lab.custom.list_namespaced_custom_object(*RUNS)["items"]
+    listed = lab.custom.list_namespaced_custom_object(*lab.run_kind)["items"]
     return {run["metadata"]["name"] for run in listed}
 
 

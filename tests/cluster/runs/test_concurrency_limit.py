@@ -1,55 +1,6 @@
 """The concurrency limit holds at every instant, whoever dies meanwhile."""
 
-import pytest
-from kubernetes import watch
-from lab import NAMESPACE, TERMINAL, Lab
-from own_operator import operator_of_our_own
-from slot_observer import SlotObserver
-
-LIMIT = 3
-RUNS_IN_ALL = 30
-KILLS = 10
-
-
-@pytest.mark.disruptive
-def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> None:
-    job_type = lab.job_type(concurrencyLimit=LIMIT)
-    with operator_of_our_own(lab) as operator, SlotObserver(lab, job_type) as outside:
-        operator.start()
-        runs = [lab.run(job_type, "sleep-1", stem="slot") for _ in range(RUNS_IN_ALL)]
-        selector = f"spec.jobType={job_type}"
-        ended: set[str] = set()
-        changes = kills = 0
-        while len(ended) < RUNS_IN_ALL:
-            stream = watch.Watch().stream(
-                lab.custom.list_namespaced_custom_object,
-                "codexrun.dev",
-                "v1alpha1",
-                NAMESPACE,
-                "codexruns",
-                field_selector=selector,
-                timeout_seconds=60,
-            )
-            for event in stream:
-                run = event["object"]
-                if run["status"]["phase"] in TERMINAL:
-                    ended.add(run["metadata"]["name"])
-                changes += event["type"] == "MODIFIED"
-                # Killed in the middle of its work: right after one of its writes, at ten places
-                # spread over the whole.
-                if kills < KILLS and changes >= 7 * (kills + 1):
-                    kills += 1
-                    operator.kill()
-                    operator.start()
-                if len(ended) == RUNS_IN_ALL:
-                    break
-        assert kills == KILLS
-        phases = [lab.get(run)["status"]["phase"] for run in runs]
-        assert phases == ["Succeeded"] * RUNS_IN_ALL
-        assert outside.most <= LIMIT
-        assert outside.most == LIMIT  # it was used to the full, or the test proves nothing
-        assert {len(jobs) for jobs in outside.jobs_of.values()} == {1}
-        assert len(outside.jobs_of) == RUNS_IN_ALL
+from lab import Lab
 
 
 def test_priority_goes_first_and_age_decides_among_equals(lab: Lab) -> None:

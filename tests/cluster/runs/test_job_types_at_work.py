@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from git_server import CART, CHECK, TEST
-from lab import JOB_TYPES, ROOT, Json, Lab
+from lab import ROOT, Json, Lab
 from rest_facade import Facade
 
 from codexrun_core.prompts import manifests
@@ -23,7 +23,7 @@ def ours(lab: Lab, host: str) -> dict[str, str]:
         made[name] = lab.name(name)
         spec = {**job_type["spec"], "git": {"allowedURLs": [f"http://{host}/*"]}}
         body = {**job_type, "metadata": {"name": made[name], "labels": lab.mark}, "spec": spec}
-        lab.custom.create_namespaced_custom_object(*JOB_TYPES, body)
+        lab.custom.create_namespaced_custom_object(*lab.job_type_kind, body)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from kubernetes import client
-from lab import NAMESPACE, RUNS, Json, Lab
+from lab import NAMESPACE, Json, Lab
 
 UID = "0b3f7c7e-5c0f-4a43-9a51-2f8f0f8b7a11"
 KEY_FOLDER = "/var/run/codexrun/model"
@@ -28,7 +28,7 @@ class User:
     def create(self, body: Json, **options: Any) -> Json:
         """Create a CodexRun as who leaves out what checks of a client there are."""
         created: Json = self._runs.create_namespaced_custom_object(
-            *RUNS, body, field_validation="Ignore", **options
+            *self._lab.run_kind, body, field_validation="Ignore", **options
         )
         return created
 

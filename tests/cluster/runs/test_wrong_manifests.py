@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from lab import JOB_TYPES, RUNS, Json, Lab
+from lab import Json, Lab
 
 RUN = {
     "apiVersion": "codexrun.dev/v1alpha1",
@@ -265,7 +265,7 @@ def test_spec_cannot_change_after_creation(lab: Lab, waiting: Json, field: str) 
 
 def test_priority_and_ttl_can_change(lab: Lab, waiting: Json) -> None:
     patch = {"spec": {"priority": 7, "ttlSecondsAfterFinished": 60}}
-    lab.custom.patch_namespaced_custom_object(*RUNS, waiting["metadata"]["name"], patch)
+    lab.custom.patch_namespaced_custom_object(*lab.run_kind, waiting["metadata"]["name"], patch)
 
 
 def test_a_cancel_cannot_be_taken_back(lab: Lab) -> None:
@@ -371,6 +371,6 @@ def test_apply_order_does_not_matter(lab: Lab) -> None:
     run = lab.run(job_type, "message")
     body = {**copy.deepcopy(JOB_TYPE), "metadata": {"name": job_type, "labels": lab.mark}}
     body["spec"]["prompt"]["name"] = prompt
-    lab.custom.create_namespaced_custom_object(*JOB_TYPES, body)
+    lab.custom.create_namespaced_custom_object(*lab.job_type_kind, body)
     lab.prompt_version(prompt, "v1", "scenario: {{scenario}}\n")
     assert lab.ended(run)["status"]["phase"] == "Succeeded"

@@ -95,7 +95,7 @@ def test_a_model_that_the_run_may_not_use_is_refused(pod):
 
 
 def test_the_runner_ends_a_run_at_its_timeout(pod):
-    result = pod.play("sleep-300", timeout=3, stall=1)
+    result = pod.play("sleep-300", timeout=9, stall=5)
     assert (result.code, result.failure, result.runner["stopped"]) == (1, "timeout", "timeout")
     assert result.runner["commands"] == 1, "a command that runs is no stall"
     assert result.gate["usage"]["totalTokens"] > 0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import NAMESPACE, Lab
+from lab import Lab
 
 PASSWORD = "hunter2-canary-5d1f"
 
@@ -14,13 +14,13 @@ def serving(lab: Lab) -> Iterator[str]:
     """The host name of one."""
     name = lab.name("git")
     image = (
-        lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
+        lab.apps.read_namespaced_deployment("codexrun-operator", lab.namespace)
         .spec.template.spec.containers[0]
         .image
     )
     script = Path(__file__).with_name("git_server.py").read_text()
     lab.core.create_namespaced_config_map(
-        NAMESPACE, {"metadata": {"name": name}, "data": {"git_server.py": script}}
+        lab.namespace, {"metadata": {"name": name}, "data": {"git_server.py": script}}
     )
     security = {
         "runAsNonRoot": True,
@@ -46,15 +46,15 @@ def serving(lab: Lab) -> Iterator[str]:
             "volumes": [{"name": "script", "configMap": {"name": name}}],
         },
     }
-    lab.core.create_namespaced_pod(NAMESPACE, pod)
+    lab.core.create_namespaced_pod(lab.namespace, pod)
     service = {
         "metadata": {"name": name},
         "spec": {"selector": {"git": name}, "ports": [{"port": 80, "targetPort": 8000}]},
     }
-    lab.core.create_namespaced_service(NAMESPACE, service)
+    lab.core.create_namespaced_service(lab.namespace, service)
     secret = {"metadata": {"name": name}, "type": "kubernetes.io/basic-auth"}
     lab.core.create_namespaced_secret(
-        NAMESPACE, {**secret, "stringData": {"username": "bot", "password": PASSWORD}}
+        lab.namespace, {**secret, "stringData": {"username": "bot", "password": PASSWORD}}
     )
     lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
     # A ready pod is not yet an address that answers: the node's proxy learns of it a moment later.

@@ -13,7 +13,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE = "codexrun"
-RUNS = ("codexrun.dev", "v1alpha1", NAMESPACE, "codexruns")
-JOB_TYPES = ("codexrun.dev", "v1alpha1", NAMESPACE, "codexjobtypes")
+API_VERSION = ("codexrun.dev", "v1alpha1")
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "Rejected"}
 PROMPT = "scenario: {{scenario}}\n"
 ROUND = "CODEXRUN_TEST_ROUND"  # a name that several processes of pytest share
@@ -56,9 +55,12 @@ def _live(job: Any) -> bool:
 
 class Lab:
     """`run`, `job_type` and `prompt` make objects of unique names; `until` and `ended` wait on a
-    watch."""
+    watch. `run_kind` and `job_type_kind` say for the client of custom objects where they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = NAMESPACE) -> None:
+        self.namespace = namespace
+        self.run_kind = (*API_VERSION, namespace, "codexruns")
+        self.job_type_kind = (*API_VERSION, namespace, "codexjobtypes")
         self.env = environment()
         config.load_kube_config(self.env["KUBECONFIG"])
         self.custom = client.CustomObjectsApi()
@@ -112,7 +114,7 @@ class Lab:
             "immutable": True,
             "data": {"prompt.md": text},
         }
-        self.core.create_namespaced_config_map(NAMESPACE, body)
+        self.core.create_namespaced_config_map(self.namespace, body)
 
     def job_type(self, *, prompt: str | None = None, stem: str = "jt", **spec: Any) -> str:
         """A job type whose prompt picks the demo model's scenario, unless told otherwise; returns
@@ -128,7 +130,7 @@ class Lab:
         }
         body = manifests.job_type(name, **{**defaults, **spec})
         body["metadata"]["labels"] = self.mark
-        self.custom.create_namespaced_custom_object(*JOB_TYPES, body)
+        self.custom.create_namespaced_custom_object(*self.job_type_kind, body)
         return name
 
     def run(
@@ -139,20 +141,22 @@ class Lab:
             spec.setdefault("inputs", {"scenario": scenario})
         body = manifests.run(self.name(stem), jobType=job_type, **spec)
         body["metadata"]["labels"] = self.mark
-        created: Json = self.custom.create_namespaced_custom_object(*RUNS, body)
+        created: Json = self.custom.create_namespaced_custom_object(*self.run_kind, body)
         return created
 
     def cancel(self, run: Json, *, by: str = "tests", reason: str = "no longer needed") -> Json:
         patch = {"spec": {"cancel": {"requestedBy": by, "reason": reason}}}
         patched: Json = self.custom.patch_namespaced_custom_object(
-            *RUNS, run["metadata"]["name"], patch
+            *self.run_kind, run["metadata"]["name"], patch
         )
         return patched
 
     # -- watching --------------------------------------------------------------------------------
 
     def get(self, run: Json) -> Json:
-        found: Json = self.custom.get_namespaced_custom_object(*RUNS, run["metadata"]["name"])
+        found: Json = self.custom.get_namespaced_custom_object(
+            *self.run_kind, run["metadata"]["name"]
+        )
         return found
 
     def versions(self, run: Json, *, patience: float = PATIENCE) -> Iterator[Json]:
@@ -160,7 +164,7 @@ class Lab:
         selector = f"metadata.name={run['metadata']['name']}"
         stream = watch.Watch().stream(
             self.custom.list_namespaced_custom_object,
-            *RUNS,
+            *self.run_kind,
             field_selector=selector,
             timeout_seconds=int(patience),
         )
@@ -195,7 +199,7 @@ class Lab:
         stream = watch.Watch().stream(
             self.core.read_namespaced_pod_log,
             self.pod(run).metadata.name,
-            NAMESPACE,
+            self.namespace,
             container="agent",
             _request_timeout=PATIENCE,
         )
@@ -204,11 +208,11 @@ class Lab:
 
     def pods(self, run: Json) -> list[Any]:
         selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
-        return list(self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)
+        return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
 
     def jobs(self, run: Json) -> list[Any]:
         selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
-        return list(self.batch.list_namespaced_job(NAMESPACE, label_selector=selector).items)
+        return list(self.batch.list_namespaced_job(self.namespace, label_selector=selector).items)
 
     def pod(self, run: Json) -> Any:
         (pod,) = self.pods(run)
@@ -217,20 +221,20 @@ class Lab:
     def log(self, run: Json) -> list[Json]:
         """The agent's lines of log."""
         text = self.core.read_namespaced_pod_log(
-            self.pod(run).metadata.name, NAMESPACE, container="agent"
+            self.pod(run).metadata.name, self.namespace, container="agent"
         )
         return [json.loads(line) for line in text.splitlines()]
 
     def until_no_live_job(self, run: Json, *, patience: float = PATIENCE) -> None:
         """Wait until each Job of the run is finished or deleted."""
         selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
-        listed = self.batch.list_namespaced_job(NAMESPACE, label_selector=selector)
+        listed = self.batch.list_namespaced_job(self.namespace, label_selector=selector)
         live = {job.metadata.uid for job in listed.items if _live(job)}
         if not live:
             return
         stream = watch.Watch().stream(
             self.batch.list_namespaced_job,
-            NAMESPACE,
+            self.namespace,
             label_selector=selector,
             resource_version=listed.metadata.resource_version,
             timeout_seconds=int(patience),
@@ -245,7 +249,7 @@ class Lab:
     def until_logged(self, of: str, words: str, *, patience: float = PATIENCE) -> None:
         """Wait until a line of log has these words."""
         script = (
-            f"timeout {patience} kubectl -n {NAMESPACE} logs -f {of} | grep -m 1 -q"
+            f"timeout {patience} kubectl -n {self.namespace} logs -f {of} | grep -m 1 -q"
             f" {shlex.quote(words)}"
         )
         self.sh("bash", "-c", script)
@@ -254,7 +258,7 @@ class Lab:
         """Wait until there is an Event of the run with this reason: it comes after the status."""
         stream = watch.Watch().stream(
             self.core.list_namespaced_event,
-            NAMESPACE,
+            self.namespace,
             field_selector=f"involvedObject.uid={run['metadata']['uid']}",
             timeout_seconds=int(patience),
         )
@@ -275,7 +279,7 @@ class Lab:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
-                self.batch.create_namespaced_job(NAMESPACE, body, dry_run="All")
+                self.batch.create_namespaced_job(self.namespace, body, dry_run="All")
             except client.ApiException as error:
                 if error.status in (403, 422):
                     return
@@ -285,11 +289,11 @@ class Lab:
     def until_gone(self, run: Json, *, patience: float = PATIENCE) -> None:
         """Wait until no pod of the run exists."""
         selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
-        listed = self.core.list_namespaced_pod(NAMESPACE, label_selector=selector)
+        listed = self.core.list_namespaced_pod(self.namespace, label_selector=selector)
         left = {pod.metadata.uid for pod in listed.items}
         stream = watch.Watch().stream(
             self.core.list_namespaced_pod,
-            NAMESPACE,
+            self.namespace,
             label_selector=selector,
             resource_version=listed.metadata.resource_version,
             timeout_seconds=int(patience),
@@ -305,12 +309,11 @@ class Lab:
 
     def gates(self, run: Json) -> list[int]:
         """Pids of the run's gate, where the pod is on this machine."""
-        uid = run["metadata"]["uid"].encode()
-        return [
-            pid
-            for pid in processes("codexrun_pod.gate")
-            if uid in Path(f"/proc/{pid}/environ").read_bytes()
-        ]
+        return with_environment("codexrun_pod.gate", run["metadata"]["uid"])
+
+    def api_processes(self) -> list[int]:
+        """Pids of the release's api, where the pod is on this machine."""
+        return with_environment("-m codexrun_api", f"CODEXRUN_NAMESPACE={self.namespace}\0")
 
     def until_no_job(self, run: Json) -> None:
         for job in self.jobs(run):
@@ -339,12 +342,12 @@ class Lab:
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        return self.sh("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, check=check)
+        return self.sh("kubectl", "-n", self.namespace, *arguments, stdin=stdin, check=check)
 
     def set_rules(self, role: str, rules: list[Json]) -> None:
         """Give a Role of the release other rules, applied as Helm does: its next upgrade would
         refuse to change what somebody else owns."""
-        rendered = self.sh("helm", "get", "manifest", "codexrun", "-n", NAMESPACE).stdout
+        rendered = self.sh("helm", "get", "manifest", "codexrun", "-n", self.namespace).stdout
         (manifest,) = [
             each
             for each in yaml.safe_load_all(rendered)
@@ -363,14 +366,14 @@ class Lab:
             "codexrun",
             chart,
             "-n",
-            NAMESPACE,
+            self.namespace,
             "--reuse-values",
             "--wait",
             "--timeout",
             "120s",
         )
         before = json.loads(
-            self.sh("helm", "get", "values", "codexrun", "-n", NAMESPACE, "-o", "json").stdout
+            self.sh("helm", "get", "values", "codexrun", "-n", self.namespace, "-o", "json").stdout
         )
         try:
             self.sh(
@@ -384,7 +387,7 @@ class Lab:
                 "codexrun",
                 chart,
                 "-n",
-                NAMESPACE,
+                self.namespace,
                 "--reset-values",
                 "-f",
                 "-",
@@ -408,3 +411,13 @@ def processes(*words: str) -> Iterator[int]:
             continue
         if all(word in line for word in words) and int(directory.name) != os.getpid():
             yield int(directory.name)
+
+
+def with_environment(words: str, value: str) -> list[int]:
+    """Pids of this machine whose command line holds the words, and whose environment the value."""
+    found = []
+    for pid in processes(words):
+        with suppress(OSError):  # it has ended
+            if value.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+    return found

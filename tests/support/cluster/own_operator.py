@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lab import NAMESPACE, ROOT, Lab
+from lab import ROOT, Lab
 from operator_process import MAIN
 
 DEPLOYMENT = "deployment/codexrun-operator"
@@ -18,7 +18,7 @@ SELECTOR = "app.kubernetes.io/component=operator"
 @contextmanager
 def no_operator(lab: Lab) -> Iterator[dict[str, str]]:
     """Scale the operator to nothing; yields the settings that it has."""
-    deployment = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
+    deployment = lab.apps.read_namespaced_deployment("codexrun-operator", lab.namespace)
     lab.kubectl("scale", DEPLOYMENT, "--replicas=0")
     lab.kubectl("wait", "--for=delete", "pod", "-l", SELECTOR, "--timeout=60s")
     settings = {
@@ -26,7 +26,7 @@ def no_operator(lab: Lab) -> Iterator[dict[str, str]]:
         for variable in deployment.spec.template.spec.containers[0].env
         if variable.value is not None
     }
-    here = {"CODEXRUN_NAMESPACE": NAMESPACE, "CODEXRUN_POD_NAME": "operator-here"}
+    here = {"CODEXRUN_NAMESPACE": lab.namespace, "CODEXRUN_POD_NAME": "operator-here"}
     try:
         yield settings | here
     finally:
@@ -49,6 +49,12 @@ class Operator:
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
         self.process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """Start it again if it has ended by itself, as the kubelet would: one that cannot renew its
+        lease in time does."""
+        if self.process and self.process.poll() is not None:
+            self.start()
 
     def start(self) -> None:
         with (ROOT / ".cluster/logs/operator-of-the-tests.log").open("ab") as log:

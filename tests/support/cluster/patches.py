@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from lab import NAMESPACE, PATIENCE, Lab
+from lab import PATIENCE, Lab
 
 Json = dict[str, Any]
 GROUPS = {"jobs": "batch", "pods": ""}
@@ -148,8 +148,8 @@ def _until_in_force(lab: Lab, server: _Webhook, resource: str, job_type: str) ->
         assert time.monotonic() < deadline, "the webhook never came into force"
         if resource == "jobs":
             job = {"metadata": metadata, "spec": {"template": {"spec": pod}}}
-            lab.batch.create_namespaced_job(NAMESPACE, job, dry_run="All")
+            lab.batch.create_namespaced_job(lab.namespace, job, dry_run="All")
         else:
             lab.core.create_namespaced_pod(
-                NAMESPACE, {"metadata": metadata, "spec": pod}, dry_run="All"
+                lab.namespace, {"metadata": metadata, "spec": pod}, dry_run="All"
             )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from lab import NAMESPACE, PATIENCE, Json, Lab
+from lab import PATIENCE, Json, Lab
 
 AWAY = (httpx.TransportError, httpx.StreamError)
 
@@ -97,7 +97,7 @@ class Printed:
         self._parts: list[bytes] = []
         pod = lab.pod(run).metadata.name
         self._stream = lab.core.read_namespaced_pod_log(
-            pod, NAMESPACE, container="agent", follow=True, _preload_content=False
+            pod, lab.namespace, container="agent", follow=True, _preload_content=False
         )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import urllib3
 from kubernetes import client, watch
-from lab import NAMESPACE, Json, Lab
+from lab import Json, Lab
 
 
 class SlotObserver:
@@ -48,7 +48,7 @@ class SlotObserver:
         while not self.stopped.is_set():
             try:
                 yield from watch.Watch().stream(
-                    function, NAMESPACE, label_selector=self.selector, timeout_seconds=30
+                    function, self.lab.namespace, label_selector=self.selector, timeout_seconds=30
                 )
             except (client.ApiException, urllib3.exceptions.HTTPError):
                 self.stopped.wait(0.5)  # the apiserver is away

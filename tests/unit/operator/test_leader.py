@@ -473,7 +473,7 @@ MIXES = {
         max_size=40,
     )
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=50)
 async def test_never_do_two_write_whatever_versions_and_releases_there_are(
     mix: list[tuple[Any, str]], course: list[tuple[int, str, float]]
 ) -> None:

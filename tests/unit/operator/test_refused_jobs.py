@@ -25,7 +25,7 @@ Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 WORKERS = 16
 OUTAGE = 600  # seconds
-EVERY = [(name, limit, 40) for name in REFUSALS for limit in (1, 20)]
+EVERY = [(name, limit, 25) for name in REFUSALS for limit in (1, 20)]
 # One of each status and cause.
 KINDS = {(status, cause): name for name, (status, _, _, cause) in reversed(REFUSALS.items())}
 MANY = [pytest.param(name, 20, 300, marks=pytest.mark.local) for name in sorted(KINDS.values())]

@@ -65,7 +65,7 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
     kube = SlowLists()
     kube.put("codexjobtypes", kind_json(concurrencyLimit=20))
     kube.objects[f"{kube.config_maps}/prompt-hello-v1"] = prompt_json()
-    for number in range(20):
+    for number in range(5):
         kube.put(
             "codexruns",
             run_json(uid=f"{number:08}-2222-4333-8444-555555555555", name=f"r{number}", age=3600),

@@ -140,7 +140,9 @@ def test_the_memory_is_bounded_and_the_newest_stay():
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
-ANY_JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+ANY_JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
 
 
 @given(st.dictionaries(st.text(), ANY_JSON), ANY_JSON, st.integers(0, 10**6))

@@ -607,6 +607,7 @@ ANY_JSON = st.recursive(
             st.sampled_from(["type", "Type", "tools", "content", "id", "action"]) | st.text(), inner
         )
     ),
+    max_leaves=20,
 )
 
 

@@ -4,10 +4,9 @@ import base64
 from collections.abc import Iterator
 
 import pytest
-from lab import NAMESPACE, Lab
+from lab import Lab
 
 KEY = "sk-canary-3b9d21c47e"
-SECRET = "canary-token-77aa01"
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +17,12 @@ def with_key(lab: Lab) -> Iterator[None]:
         "metadata": {"name": name},
         "data": {"api-key": base64.b64encode(f"{KEY}\n".encode()).decode()},
     }
-    lab.core.create_namespaced_secret(NAMESPACE, body)
+    lab.core.create_namespaced_secret(lab.namespace, body)
     with lab.chart_with(f"model.existingSecret={name}"):
         yield
-    lab.core.delete_namespaced_secret(name, NAMESPACE)
+    lab.core.delete_namespaced_secret(name, lab.namespace)
 
 
-@pytest.mark.disruptive
 def test_the_agent_finds_no_key_and_cannot_signal_the_gate(lab: Lab, with_key: None) -> None:
     run = lab.ended(lab.run(lab.job_type(), "env-probe"))
     assert run["status"]["phase"] == "Succeeded", run["status"]
@@ -44,22 +42,3 @@ def test_the_agent_finds_no_key_and_cannot_signal_the_gate(lab: Lab, with_key: N
         lab.kubectl("logs", pod.metadata.name, "-c", c).stdout for c in ("agent", "gate")
     )
     assert KEY not in everything + logs
-
-
-def test_a_secret_of_the_job_type_is_masked_wherever_it_is_printed(lab: Lab) -> None:
-    name = lab.name("team-secret")
-    lab.core.create_namespaced_secret(
-        NAMESPACE, {"metadata": {"name": name}, "stringData": {"token": SECRET}}
-    )
-    env = [{"name": "TEAM_TOKEN", "valueFrom": {"secretKeyRef": {"name": name, "key": "token"}}}]
-    prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
-    run = lab.ended(
-        lab.run(
-            lab.job_type(prompt=prompt, env=env),
-            inputs={"command": "echo ${#TEAM_TOKEN} $TEAM_TOKEN"},
-        )
-    )
-    assert run["status"]["phase"] == "Succeeded", run["status"]
-    message = run["status"]["result"]["message"]
-    assert message.startswith(f"{len(SECRET)} ")  # the agent has it
-    assert SECRET not in str(lab.get(run)) + str(lab.log(run))

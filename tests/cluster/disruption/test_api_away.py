@@ -12,8 +12,6 @@ from archived import assert_whole, in_a_command
 from lab import Json, Lab
 from rest_facade import Facade, Following, Printed
 
-pytestmark = pytest.mark.disruptive
-
 LIMITS = {"timeoutSeconds": 240, "stallSeconds": 120, "startSeconds": 120}
 
 

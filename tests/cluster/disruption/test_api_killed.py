@@ -8,11 +8,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-from lab import NAMESPACE, RUNS, Json, Lab, processes
+from lab import Json, Lab
 from rest_facade import AWAY, Facade, Following
-
-pytestmark = pytest.mark.disruptive
 
 RUNS_THROUGH = 50
 KILLS = 20
@@ -33,7 +30,7 @@ class Killer(threading.Thread):
         while self.kills < KILLS:
             self.facade.get("/readyz")
             time.sleep(random.uniform(LIVES, LIVES + 1))
-            for pid in processes("-m codexrun_api"):
+            for pid in self.lab.api_processes():
                 os.kill(pid, signal.SIGKILL)
             self.kills += 1
             self.lab.kubectl(
@@ -67,7 +64,7 @@ def start(facade: Facade, job_type: str, scenario: str, key: str, **more: object
 
 def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
     busy = lab.job_type(concurrencyLimit=4)
-    full = lab.job_type(concurrencyLimit=1)
+    full = lab.job_type(concurrencyLimit=1, limits={"timeoutSeconds": 1200})
     blocker = lab.phase(lab.run(full, "sleep-600"), "Running")
     killer = Killer(lab, facade)
     killer.start()
@@ -102,7 +99,7 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
         assert (row["status"], row["cost_tokens"]) == ("succeeded", usage["totalTokens"])
         assert row["usage"]["cost_micro_usd"] == usage["costMicroUSD"]
         printed = lab.core.read_namespaced_pod_log(
-            lab.pod(run).metadata.name, NAMESPACE, container="agent", _preload_content=False
+            lab.pod(run).metadata.name, lab.namespace, container="agent", _preload_content=False
         ).data
         assert facade.log(uid) == printed
         assert row["log_complete"] is True
@@ -121,6 +118,6 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
 
 def of_type(lab: Lab, job_type: str) -> list[Json]:
     listed = lab.custom.list_namespaced_custom_object(
-        *RUNS, field_selector=f"spec.jobType={job_type}"
+        *lab.run_kind, field_selector=f"spec.jobType={job_type}"
     )
     return list(listed["items"])

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from git_host import PASSWORD
-from lab import NAMESPACE, Json, Lab
+from lab import Json, Lab
 from rest_facade import Facade
 
 KEY = "sk-canary-91c2e07d5b"
@@ -24,11 +24,11 @@ def with_key(lab: Lab) -> Iterator[None]:
     name = lab.name("model-key")
     encoded = base64.b64encode(KEY.encode()).decode()
     lab.core.create_namespaced_secret(
-        NAMESPACE, {"metadata": {"name": name}, "data": {"api-key": encoded}}
+        lab.namespace, {"metadata": {"name": name}, "data": {"api-key": encoded}}
     )
     with lab.chart_with(f"model.existingSecret={name}"):
         yield
-    lab.core.delete_namespaced_secret(name, NAMESPACE)
+    lab.core.delete_namespaced_secret(name, lab.namespace)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def ended(lab: Lab, facade: Facade, host: str, with_key: None) -> Json:
     """A run that clones with a password, and prints and writes what it knows."""
     name = lab.name("team-secret")
     lab.core.create_namespaced_secret(
-        NAMESPACE, {"metadata": {"name": name}, "stringData": {"token": SECRET}}
+        lab.namespace, {"metadata": {"name": name}, "stringData": {"token": SECRET}}
     )
     job_type = lab.job_type(
         prompt=lab.prompt("scenario: shell\ncommand: {{command}}\n"),
@@ -79,7 +79,6 @@ def places(lab: Lab, facade: Facade, run: Json) -> Iterator[tuple[str, str]]:
             yield f"page {tab}", answer.text
 
 
-@pytest.mark.disruptive
 def test_no_canary_is_in_anything_that_can_be_read(lab: Lab, facade: Facade, ended: Json) -> None:
     assert ended["status"]["phase"] == "Succeeded", ended["status"]
     secrets = {
@@ -95,7 +94,6 @@ def test_no_canary_is_in_anything_that_can_be_read(lab: Lab, facade: Facade, end
             assert secret not in text, f"{what} is in {place}"
 
 
-@pytest.mark.disruptive
 def test_the_run_says_what_was_withheld(lab: Lab, facade: Facade, ended: Json) -> None:
     row = facade.row(ended)
     assert "TEAM_TOKEN" in row["warnings"][0]
@@ -105,7 +103,6 @@ def test_the_run_says_what_was_withheld(lab: Lab, facade: Facade, ended: Json) -
     assert facade.get(f"/runs/{uid}/artifacts/workspace.patch").status_code == 404
 
 
-@pytest.mark.disruptive
 def test_the_commit_and_the_clone_s_log_are_kept(lab: Lab, facade: Facade, ended: Json) -> None:
     row = facade.row(ended)
     commit = ended["status"]["commitId"]

@@ -14,8 +14,6 @@ from lab import PATIENCE, Json, Lab
 from postgres import Postgres
 from rest_facade import Facade
 
-pytestmark = pytest.mark.disruptive
-
 SECRET = "registry-of-tests"
 PAUSE = 1.5  # seconds between two starts
 STARTS_OF_A_MINUTE = 40
