@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from lab import NAMESPACE, ROOT, Json, Lab
+from lab import NAMESPACE, Lab
+from other_namespace import release_beside
 
 pytestmark = pytest.mark.alone  # a second operator and api, and a run of another job type
 
@@ -35,20 +36,8 @@ def helm_test(lab: Lab, release: str, namespace: str) -> None:
 
 @pytest.fixture
 def second(lab: Lab) -> Iterator[str]:
-    """The namespace of a second release, which leaves the definitions to the first."""
-    namespace = lab.name("second")
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    lab.core.create_namespace({"metadata": {"name": namespace, "labels": labels}})
-    shown = lab.sh("helm", "get", "values", "codexrun", "-n", NAMESPACE, "-o", "json").stdout
-    values: Json = {**json.loads(shown), "crds": {"install": False}}
-    chart = str(ROOT / "charts/codexrun")
-    options = ("-n", namespace, "-f", "-", "--wait", "--timeout", "180s")
-    try:
-        lab.sh("helm", "install", "codexrun", chart, *options, stdin=json.dumps(values))
+    with release_beside(lab) as namespace:
         yield namespace
-    finally:
-        lab.sh("helm", "uninstall", "codexrun", "-n", namespace, "--ignore-not-found")
-        lab.sh("kubectl", "delete", "namespace", namespace, "--timeout=180s")
 
 
 def of_cluster(lab: Lab, namespace: str) -> set[str]:
