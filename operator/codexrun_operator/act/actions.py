@@ -7,7 +7,14 @@ from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.refusals import Cause
 from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
-from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
+from codexrun_operator.decide.observed import STOP_DEADLINE_SECONDS
+from codexrun_operator.decide.plan import (
+    DeleteJob,
+    DeletePod,
+    ReleaseEvidence,
+    StopPod,
+    SuspendJob,
+)
 
 Json = dict[str, Any]
 
@@ -32,7 +39,9 @@ async def create_job(kube: Kube, body: Json) -> None:
         raise
 
 
-async def carry_out(kube: Kube, action: StopPod | ReleaseEvidence | SuspendJob | DeleteJob) -> None:
+async def carry_out(
+    kube: Kube, action: StopPod | DeletePod | ReleaseEvidence | SuspendJob | DeleteJob
+) -> None:
     """Carry out an action other than the creation of a Job, which job_creation.py does.
 
     Raises:
@@ -41,7 +50,8 @@ async def carry_out(kube: Kube, action: StopPod | ReleaseEvidence | SuspendJob |
     try:
         match action:
             case StopPod(name, uid):
-                await _hold_evidence(kube, name, uid)
+                await _stop_pod(kube, name, uid)
+            case DeletePod(name, uid):
                 await kube.delete(f"{kube.pods}/{name}", uid=uid)
             case ReleaseEvidence(name, uid):
                 await _release_evidence(kube, name, uid)
@@ -54,18 +64,17 @@ async def carry_out(kube: Kube, action: StopPod | ReleaseEvidence | SuspendJob |
         return
 
 
-async def _hold_evidence(kube: Kube, name: str, uid: str) -> None:
-    """Put the finalizer on the pod: it keeps the object, with its containers' last words, until the
-    status has them."""
-    patch = {"metadata": {"uid": uid, "finalizers": [EVIDENCE_FINALIZER]}}
+async def _stop_pod(kube: Kube, name: str, uid: str) -> None:
+    """Lower the pod's deadline, which may be done at any time and never be undone."""
+    patch = {"metadata": {"uid": uid}, "spec": {"activeDeadlineSeconds": STOP_DEADLINE_SECONDS}}
     try:
-        # Strategic merge adds to the list of finalizers, and leaves the Job controller's alone.
-        await kube.strategic(f"{kube.pods}/{name}", patch)
+        await kube.merge(f"{kube.pods}/{name}", patch)
     except Refused as error:
-        # 422: its deletion has begun already, so no finalizer can be added; the last watch events
-        # carry the evidence.
         if error.status != 422:
             raise
+        # Another pod has the name, which a deletion finds out too, or the apiserver takes no change
+        # of this one: it has to end all the same, and its last words come with the watch.
+        await kube.delete(f"{kube.pods}/{name}", uid=uid)
 
 
 async def _release_evidence(kube: Kube, name: str, uid: str) -> None:

@@ -28,6 +28,10 @@ Json = Mapping[str, Any]
 # epoch.
 PLAUSIBLE_YEARS = range(1971, 9000)
 MAX_ATTEMPT = 2**31 - 1
+# The deadline of a pod that is stopped, from its start: long over. No Job's template has it so low.
+STOP_DEADLINE_SECONDS = 1
+# A Job's controller has seen it this long after its creation; their clocks may differ.
+FIRST_SYNC = timedelta(seconds=5)
 
 
 def parse_time(value: Any) -> datetime | None:
@@ -90,7 +94,8 @@ class Pod:
     node: str = ""
     created: datetime | None = None
     deleting: bool = False
-    held: bool = False  # the evidence finalizer is on it
+    stopped: bool = False  # by the operator, which has lowered its deadline
+    held: bool = False  # the finalizer of an earlier version is on it
     owned: bool = True  # a Job is its controller
     genuine: bool = True  # of the run's own Job, and no copy of such a pod
     disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
@@ -146,8 +151,10 @@ class Job:
     genuine: bool = True  # name and owner are those that codexrun gives; else it is a copy
     suspended: bool = False  # spec.suspend
     suspension_seen: bool = False  # the Job controller's answer: no pod can be made any more
+    resumed: bool = False  # it was, at least once; see _was_resumed
     active: int = 0
     terminating: int = 0
+    counted: bool = False  # a pod of it, as ended
     complete: bool = False
     failed: str = ""  # reason of Failed, or of FailureTarget while its pods still end
     finished: bool = False
@@ -176,6 +183,14 @@ class Job:
         """Until nothing of it runs and nothing will: a suspended one may be resumed at any
         moment."""
         return not self.finished or bool(self.terminating)
+
+    @property
+    def had_pod(self) -> bool:
+        """Whether it has made its pod, as far as it tells itself. Its controller makes the pod as
+        it sets startTime; Kueue takes that away again, and a pod that a suspension deletes is in no
+        count once it is gone, but the resumption before leaves its trace."""
+        counts = self.active or self.terminating or self.counted
+        return self.started is not None or self.resumed or bool(counts)
 
     @property
     def waits_for_resumption(self) -> bool:
@@ -272,6 +287,7 @@ def _ends_as_job_name(name: str, uid: str) -> bool:
 def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     """Read a pod as the apiserver sent it; `gone` when that came with a DELETED event."""
     metadata = raw["metadata"]
+    spec = raw.get("spec") or {}
     status = raw.get("status") or {}
     conditions = _conditions(status)
     scheduled = conditions.get("PodScheduled", {})
@@ -293,9 +309,10 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
-        node=(raw.get("spec") or {}).get("nodeName") or "",
+        node=spec.get("nodeName") or "",
         created=parse_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
+        stopped=spec.get("activeDeadlineSeconds") == STOP_DEADLINE_SECONDS,
         held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
         owned=controller is not None and controller.get("kind") == "Job",
         # without a controller: orphaned by the deletion of its Job
@@ -354,6 +371,22 @@ def _admitted(text: str) -> dict[str, Any]:
     return admitted
 
 
+def _was_resumed(metadata: Json, suspension: Json) -> bool:
+    """Return whether the Job was resumed since it was created, by its condition `Suspended`.
+
+    That turns to False as the Job is resumed, and to True again, with a new date, as it is
+    suspended again. Each is a change of the spec, which its generation counts: where that is 1, or
+    the condition is as old as the Job, it was suspended from the first.
+    """
+    if suspension.get("status") == "False":
+        return True
+    created = parse_time(metadata.get("creationTimestamp"))
+    since = parse_time(suspension.get("lastTransitionTime"))
+    if created is None or since is None or metadata.get("generation", 1) == 1:
+        return False
+    return since - created > FIRST_SYNC
+
+
 def job_from(raw: Json) -> Job:
     """Read a Job as the apiserver sent it."""
     metadata = raw["metadata"]
@@ -370,9 +403,8 @@ def job_from(raw: Json) -> Job:
         run_uid = controller.get("uid", "")
     attempt = labels.get(ATTEMPT_LABEL, "")
     attempt_number = int(attempt) if attempt.isdecimal() else 0
-    true_conditions = {
-        name: c for name, c in _conditions(status).items() if c.get("status") == "True"
-    }
+    conditions = _conditions(status)
+    true_conditions = {name: c for name, c in conditions.items() if c.get("status") == "True"}
     started = parse_time(status.get("startTime"))
     failed = true_conditions.get("Failed") or true_conditions.get("FailureTarget") or {}
     return Job(
@@ -393,8 +425,11 @@ def job_from(raw: Json) -> Job:
         and is_job_name(metadata["name"], run, run_uid),
         suspended=bool(spec.get("suspend")),
         suspension_seen="Suspended" in true_conditions,
+        resumed=_was_resumed(metadata, conditions.get("Suspended", {})),
         active=status.get("active") or 0,
         terminating=status.get("terminating") or 0,
+        counted=any(status.get(count) for count in ("succeeded", "failed"))
+        or any((status.get("uncountedTerminatedPods") or {}).values()),
         complete="Complete" in true_conditions,
         failed=failed.get("reason", ""),
         finished="Complete" in true_conditions or "Failed" in true_conditions,

@@ -380,8 +380,8 @@ def _stopped_by_runner(pod: Pod, *classes: str) -> Failure | None:
 
 def past_deadline(pod: Pod) -> Failure | None:
     """The kubelet's deadline passed: the runner was frozen. One that had ended by itself was not:
-    something else kept its pod alive."""
-    if pod.reason == "DeadlineExceeded" and not _by_itself(pod):
+    something else kept its pod alive. The operator's stop is no deadline."""
+    if pod.reason == "DeadlineExceeded" and not pod.stopped and not _by_itself(pod):
         return failed(
             FailureClass.TIMEOUT,
             "The pod outlived every deadline; its runner did not stop it",

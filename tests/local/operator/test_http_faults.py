@@ -70,7 +70,7 @@ ENDS = {
     "c": ("Failed", "SilentDeath", 110),
 }
 # So many calls that change something there are in such a life.
-CALLS = {"a": 5, "b": 10, "c": 6, "jobtype": 1}
+CALLS = {"a": 5, "b": 9, "c": 6, "jobtype": 1}
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 over HTTP."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from builders import kind_json, prompt_json, run_json, stamp
+from builders import by, kind_json, prompt_json, run_json, stamp
 from httpapiserver import HttpApiserver, failure
-from job_controllers import pod_of, succeeded, with_end
+from job_controllers import JobControllers, pod_of, succeeded, with_end
 from operator_process import OperatorProcess
 from refusals import REFUSALS
 
@@ -179,6 +180,94 @@ async def test_a_success_is_recorded_although_the_watch_of_pods_tells_nothing(
         (run,) = apiserver.objects["codexruns"].values()
         assert reasons(apiserver) == {"Succeeded/Completed"}
         assert run["status"]["usage"]["totalTokens"] == 110
+
+
+@asynccontextmanager
+async def kubernetes(apiserver: HttpApiserver) -> AsyncIterator[None]:
+    """Job controller, kubelet and garbage collector work; agents end only when they are stopped."""
+    working = asyncio.create_task(JobControllers(apiserver, lambda run: None).run())
+    try:
+        yield
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+
+async def until_phases(apiserver: HttpApiserver, log: Path, **counts: int) -> None:
+    """Wait until so many runs are in each phase."""
+
+    def holds() -> bool:
+        runs = apiserver.objects["codexruns"].values()
+        return Counter(run["status"]["phase"] for run in runs) == counts
+
+    await until(apiserver, holds, log)
+
+
+def cancel_one(apiserver: HttpApiserver) -> None:
+    """Cancel a run that is Running."""
+    runs = apiserver.objects["codexruns"].values()
+    run = next(run for run in runs if run["status"]["phase"] == "Running")
+    apiserver.put("codexruns", {**run, "spec": {**run["spec"], "cancel": by()}})
+
+
+def delete_all(apiserver: HttpApiserver, plural: str) -> None:
+    """Delete the objects of a kind, as the deletion of their namespace does."""
+    for name in list(apiserver.objects[plural]):
+        if plural == "pods":
+            apiserver.mark_deleted(plural, name)
+        else:
+            apiserver.remove(plural, name)
+
+
+@pytest.mark.parametrize("first", ["jobs", "pods", "codexruns", "the operator"])
+async def test_a_namespace_that_is_deleted_becomes_empty_whatever_goes_first(
+    apiserver: HttpApiserver, tmp_path: Path, first: str
+) -> None:
+    """One run is queued, one runs and one is being stopped. The operator goes when it has answered
+    to what went first, and with it whoever could take a finalizer off."""
+    job_type(apiserver, concurrencyLimit=2)
+    apply(apiserver, 3)
+    process = OperatorProcess(apiserver.server, tmp_path)
+    await process.start()
+    try:
+        async with kubernetes(apiserver):
+            await until_phases(apiserver, process.log, Running=2, Queued=1)
+        cancel_one(apiserver)
+        await until_phases(apiserver, process.log, Stopping=1, Running=1, Queued=1)
+        if first != "the operator":
+            delete_all(apiserver, first)
+        if first in ("jobs", "pods"):
+            await until_phases(apiserver, process.log, Stopping=2, Queued=1)
+    finally:
+        await process.stop()
+    for plural in ("jobs", "pods", "codexruns"):
+        delete_all(apiserver, plural)
+    async with kubernetes(apiserver):
+        await until(apiserver, lambda: not apiserver.objects["pods"], process.log)
+
+
+async def test_a_stop_that_an_operator_began_is_finished_by_the_next_with_what_was_used(
+    apiserver: HttpApiserver, tmp_path: Path
+) -> None:
+    """As after `helm uninstall`: the containers end while no operator is there."""
+    job_type(apiserver, concurrencyLimit=1)
+    apply(apiserver, 1)
+    async with operator(apiserver, tmp_path) as log:
+        async with kubernetes(apiserver):
+            await until_phases(apiserver, log, Running=1)
+        cancel_one(apiserver)
+        await until_phases(apiserver, log, Stopping=1)
+    async with kubernetes(apiserver):
+        (pod,) = apiserver.objects["pods"]
+        await until(
+            apiserver, lambda: apiserver.objects["pods"][pod]["status"]["phase"] == "Failed", log
+        )
+        async with operator(apiserver, tmp_path) as log:
+            await until_phases(apiserver, log, Cancelled=1)
+    (run,) = apiserver.objects["codexruns"].values()
+    assert run["status"]["usage"]["totalTokens"] == 110
+    assert not apiserver.objects["pods"]
 
 
 def order(apiserver: HttpApiserver) -> Callable[[str], tuple[str, str]]:

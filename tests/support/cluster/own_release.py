@@ -11,7 +11,8 @@ from lab import NAMESPACE, ROOT, Json, Lab
 
 @contextmanager
 def own_release(lab: Lab, stem: str) -> Iterator[Lab]:
-    """One with the values of the first, to which it leaves the definitions; `env` has its api."""
+    """One with the values of the first, to which it leaves the definitions; `env` has its api. Both
+    release and namespace are gone at the end, whatever a test has left of them."""
     namespace = lab.name(stem)
     labels = {**lab.mark, "pod-security.kubernetes.io/enforce": "restricted"}
     lab.core.create_namespace({"metadata": {"name": namespace, "labels": labels}})
@@ -29,4 +30,9 @@ def own_release(lab: Lab, stem: str) -> Iterator[Lab]:
         yield own
     finally:
         lab.sh("helm", "uninstall", "codexrun", "-n", namespace, "--ignore-not-found")
-        lab.sh("kubectl", "delete", "namespace", namespace, "--timeout=180s")
+        delete_namespace(lab, namespace)
+
+
+def delete_namespace(lab: Lab, namespace: str) -> None:
+    """Delete a namespace as people do, and wait until it is gone."""
+    lab.sh("kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s")

@@ -179,9 +179,12 @@ class FakeKube(Kube):
     def _patch(self, path: str, patch: Json) -> Json:
         path = path.removesuffix("/status")
         item = self._find(path)
-        version = patch.get("metadata", {}).get("resourceVersion")
+        metadata = patch.get("metadata", {})
+        version = metadata.get("resourceVersion")
         if version and version != item["metadata"]["resourceVersion"]:
             raise Conflict(409, "Conflict", "the object has been modified")
+        if metadata.get("uid") not in (None, item["metadata"]["uid"]):
+            raise Refused(422, "Invalid", "metadata.uid: field is immutable")
         return self._store(path, merged(item, patch))
 
     def _store(self, path: str, changed: Json) -> Json:

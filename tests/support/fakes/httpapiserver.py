@@ -242,7 +242,7 @@ class HttpApiserver:
         if _stale(item, known):
             return failure(409, "Conflict", "the object has been modified")
         if item["metadata"].get("uid") not in (None, known["metadata"]["uid"]):
-            return failure(409, "Conflict", "the UID in the precondition does not match")
+            return failure(422, "Invalid", "metadata.uid: field is immutable")
         whole, part = (known, item) if request.path.endswith("/status") else (item, known)
         stored = {key: value for key, value in whole.items() if key != "status"}
         if "status" in part:

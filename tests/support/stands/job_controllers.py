@@ -10,6 +10,8 @@ from typing import Any
 from builders import agent_report, gate_report, signalled, stamp
 from httpapiserver import HttpApiserver
 
+from codexrun_operator.decide.observed import STOP_DEADLINE_SECONDS
+
 Json = dict[str, Any]
 ENDED = ("Succeeded", "Failed")
 RAN = ("Running", "Stopping", "Succeeded", "Failed", "Cancelled")
@@ -54,6 +56,11 @@ def with_end(pod: Json, report: Json) -> Json:
         "initContainerStatuses": [ended("gate", gate_report(), 0)],
     }
     return {**pod, "status": status}
+
+
+def past_deadline(pod: Json) -> Json:
+    """Return a pod that has ended, as its kubelet shows it after a deadline, however it ended."""
+    return {**pod, "status": {**pod["status"], "phase": "Failed", "reason": "DeadlineExceeded"}}
 
 
 class JobControllers:
@@ -131,6 +138,8 @@ class JobControllers:
                 self._apiserver.remove("pods", name)
         elif _owner(pod) not in jobs:
             self._apiserver.mark_deleted("pods", name)
+        elif not ended and pod["spec"].get("activeDeadlineSeconds") == STOP_DEADLINE_SECONDS:
+            self._apiserver.put("pods", past_deadline(with_end(pod, signalled())))
         elif (
             not ended
             and run is not None

@@ -11,7 +11,7 @@ import json
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from builders import (
@@ -35,6 +35,7 @@ from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
 from codexrun_core.unreadable import one_object
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.holds import MAX_PAUSE_SECONDS
+from codexrun_operator.decide.observed import STOP_DEADLINE_SECONDS
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.resync import Resync
@@ -187,6 +188,15 @@ class SmallCluster(RuleBasedStateMachine):
         writes."""
         for path, pod in list(self.kube.objects.items()):
             metadata = pod["metadata"]
+            if (
+                "/pods/" in path
+                and pod["spec"].get("activeDeadlineSeconds") == STOP_DEADLINE_SECONDS
+                and pod["status"]["phase"] not in ("Succeeded", "Failed")
+            ):
+                self.end(pod, signalled(), 143)
+                job = self.owner(pod)
+                if job and not is_over(job) and not job["spec"].get("suspend"):
+                    self.job_over(job, "Failed")
             if "/pods/" in path and metadata.get("deletionTimestamp"):
                 if pod["status"]["phase"] not in ("Succeeded", "Failed"):
                     self.end(pod, signalled(), 143)
@@ -205,9 +215,17 @@ class SmallCluster(RuleBasedStateMachine):
                 if (pod_path := self.pod_path(job)) in self.kube.objects:
                     self.kube.objects[pod_path]["metadata"]["deletionTimestamp"] = stamp(NOON)
                 else:
+                    # a moment after its creation, or as long after it as a pod takes
+                    age = timedelta(minutes=1 if self.agents.get(job["metadata"]["uid"]) else 0)
+                    created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
+                    suspended = {
+                        "type": "Suspended",
+                        "status": "True",
+                        "lastTransitionTime": stamp(created + age),
+                    }
                     job["status"] = {
                         **job.get("status", {}),
-                        "conditions": [{"type": "Suspended", "status": "True"}],
+                        "conditions": [suspended],
                         "terminating": 0,
                     }
                     self.change(path, job)
@@ -512,8 +530,7 @@ class SmallCluster(RuleBasedStateMachine):
         job = data.draw(st.sampled_from([None, *told]))
         if job is None or is_over(job):
             return
-        job["spec"]["suspend"] = True
-        self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
+        self.suspend(job, suspend=True)
         if at_once:
             self.controllers()
 
@@ -526,9 +543,13 @@ class SmallCluster(RuleBasedStateMachine):
         self.controllers()
         for job in self.items(self.kube.jobs):
             if job["spec"].get("suspend") and not is_over(job) and job not in self.late:
-                job["spec"]["suspend"] = False
                 job["status"] = {}
-                self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
+                self.suspend(job, suspend=False)
+
+    def suspend(self, job: Json, *, suspend: bool) -> None:
+        job["spec"]["suspend"] = suspend
+        job["metadata"]["generation"] = job["metadata"].get("generation", 1) + 1
+        self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     @rule(shuffle=st.randoms(use_true_random=False))
     def new_operator(self, shuffle: Any) -> None:

@@ -33,7 +33,8 @@ from codexrun_core.runs.label_keys import (
 from codexrun_operator.act.actions import carry_out, create_job
 from codexrun_operator.act.job_creation import PATIENT_CHECKS
 from codexrun_operator.act.reconcile import Reconciler
-from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
+from codexrun_operator.decide.observed import STOP_DEADLINE_SECONDS
+from codexrun_operator.decide.plan import DeleteJob, DeletePod, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.resync import Resync
@@ -448,7 +449,7 @@ async def test_a_pod_whose_labels_were_taken_away_is_there_until_a_get_says_no(
         live["metadata"]["resourceVersion"] = "9900"
         operator.apply(live)
         await operator.look()
-        assert EVIDENCE_FINALIZER in operator.kube.objects[path]["metadata"]["finalizers"]
+        assert is_stopped(operator.kube.objects[path])
     await operator.look()
     phases = {"by itself": "Succeeded", "deleted": "Stopping", "cancelled": "Stopping"}
     assert operator.stored()["phase"] == phases[end]
@@ -658,7 +659,7 @@ async def test_a_deleted_job_s_pod_that_was_never_told_of_keeps_slot_and_run(
     await operator.look()
     assert (operator.stored()["phase"], operator.held) == ("Stopping", 1)
     pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
-    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
+    assert is_stopped(pod)
 
 
 @pytest.mark.parametrize("pod", [False, True], ids=["no pod", "a pod"])
@@ -681,7 +682,7 @@ async def test_the_slot_of_a_deleted_run_is_held_until_a_live_read_has_looked(
     assert operator.held == (1 if pod else 0)
 
 
-async def test_a_cancel_holds_the_evidence_of_a_pod_that_no_watch_has_told_of(
+async def test_a_cancel_keeps_the_evidence_of_a_pod_that_no_watch_has_told_of(
     operator: Operator,
 ) -> None:
     job = await started(operator)
@@ -690,8 +691,7 @@ async def test_a_cancel_holds_the_evidence_of_a_pod_that_no_watch_has_told_of(
     await operator.look()
     assert not operator.kube.writes("merge", "/jobs/")
     pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
-    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
-    assert pod["metadata"]["deletionTimestamp"]
+    assert is_stopped(pod)
 
 
 async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> None:
@@ -722,6 +722,13 @@ async def test_an_event_that_cannot_be_posted_changes_nothing(operator: Operator
 
 
 # -- what is left over ---------------------------------------------------------------------------
+
+
+def is_stopped(pod: Json) -> bool:
+    """Whether its containers are ended, and its object stays until their reports are read."""
+    metadata = pod["metadata"]
+    untouched = "deletionTimestamp" not in metadata and not metadata.get("finalizers")
+    return untouched and pod["spec"]["activeDeadlineSeconds"] == STOP_DEADLINE_SECONDS
 
 
 def pod_json(*, held: bool = True, uid: str = UID) -> Json:
@@ -816,30 +823,28 @@ async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
 # -- actions -------------------------------------------------------------------------------------
 
 
-async def test_the_finalizer_comes_before_the_deletion() -> None:
+async def test_a_stop_ends_the_containers_and_keeps_the_object() -> None:
+    """No finalizer: an operator that is deleted with its namespace could not take it off."""
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
     await carry_out(kube, StopPod(POD, "pod-1"))
-    assert [verb for verb, _, _ in kube.calls] == ["strategic", "delete"]
-    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["deletionTimestamp"]
+    assert is_stopped(kube.objects[kube.path_of("pods", POD)])
+    assert [verb for verb, _, _ in kube.calls] == ["merge"]
 
 
-async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() -> None:
+async def test_a_pod_that_takes_no_change_is_deleted() -> None:
     kube = FakeKube()
-    pod = pod_json(held=False)
-    pod["metadata"] |= {
-        "deletionTimestamp": "2026-11-24T12:00:00Z",
-        "finalizers": ["batch.kubernetes.io/job-tracking"],
-    }
-    kube.put("pods", pod)
+    kube.put("pods", pod_json(held=False))
+    kube.fail("merge", "/pods/", Refused(422, "Invalid", "spec: Forbidden"))
     await carry_out(kube, StopPod(POD, "pod-1"))
-    assert kube.calls[-1][0] == "delete"
+    assert kube.path_of("pods", POD) not in kube.objects
 
 
 @pytest.mark.parametrize(
     "action",
     [
         StopPod(POD, "pod-1"),
+        DeletePod(POD, "pod-1"),
         ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
@@ -862,6 +867,7 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
     "action",
     [
         StopPod(POD, "pod-1"),
+        DeletePod(POD, "pod-1"),
         ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
@@ -879,7 +885,8 @@ async def test_another_uid_is_another_pod() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
     await carry_out(kube, StopPod(POD, "pod-0"))
-    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["finalizers"] == []
+    await carry_out(kube, DeletePod(POD, "pod-0"))
+    assert kube.objects[kube.path_of("pods", POD)] == pod_json(held=False)
 
 
 async def test_a_job_that_exists_is_this_one() -> None:

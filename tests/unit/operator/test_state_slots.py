@@ -32,18 +32,25 @@ TestCrowd = Crowded.TestCase
 TestCrowd.settings = courses(max(2, int(EXAMPLES or 0) // 30))
 
 
-@pytest.mark.parametrize("operator_back", [False, True], ids=["it was there", "a new operator"])
-def test_a_job_that_is_suspended_and_resumed_starts_no_second_agent(operator_back: bool) -> None:
+@pytest.mark.parametrize(
+    ("seen", "operator_back"),
+    [(True, False), (True, True), (False, True)],
+    ids=["it was there", "a new operator", "a new operator, and nobody saw the pod"],
+)
+def test_a_job_that_is_suspended_and_resumed_starts_no_second_agent(
+    seen: bool, operator_back: bool
+) -> None:
     cluster = SmallCluster()
     cluster.begin(1)
     cluster.create_run(0)
     cluster.look()
     (job,) = cluster.items(cluster.kube.jobs)
     cluster.add_pod(job)
-    cluster.work()
-    job["spec"]["suspend"] = True
-    cluster.change(f"{cluster.kube.jobs}/{job['metadata']['name']}", job)
-    cluster.controllers()  # the pod goes before the operator looks
+    if seen:
+        cluster.work()
+    cluster.suspend(job, suspend=True)
+    for _ in range(3):
+        cluster.controllers()  # the pod goes before the operator looks
     if operator_back:
         cluster.restart()
     cluster.suspended_jobs_are_resumed()
@@ -62,8 +69,7 @@ def test_a_job_that_is_created_suspended_runs_once_it_is_resumed() -> None:
     cluster.create_run(0)
     cluster.work()
     (job,) = cluster.items(cluster.kube.jobs)
-    job["spec"]["suspend"] = True
-    cluster.change(f"{cluster.kube.jobs}/{job['metadata']['name']}", job)
+    cluster.suspend(job, suspend=True)
     cluster.look()
     cluster.look()
     first, second = cluster.items(cluster.kube.runs)

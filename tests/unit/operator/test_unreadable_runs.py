@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from test_reconcile import COMPLETE, Operator, pod_of, told
 
 from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
+from codexrun_operator.decide.observed import STOP_DEADLINE_SECONDS
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.decide.run_reader import read_run, unreadable_fields
 from codexrun_operator.watch.keys import Key, Kind
@@ -234,17 +235,16 @@ async def test_one_with_a_pod_can_be_cancelled_and_its_evidence_is_kept() -> Non
     await operator.look()
     assert operator.stored()["phase"] == "Stopping"
     (pod,) = operator.kube.items(operator.kube.pods)
-    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
-    assert pod["metadata"]["deletionTimestamp"]
+    assert pod["spec"]["activeDeadlineSeconds"] == STOP_DEADLINE_SECONDS
     ended = pod_of(operator.job, "Failed", agent=agent_report(), gate=gate_report())
     pod["status"] = ended["status"]
     pod["metadata"]["resourceVersion"] = "99999"
     operator.cache.update_pod(pod)
     await operator.look()
     assert operator.stored()["usage"]["totalTokens"] == 110
+    assert operator.kube.items(operator.kube.pods) == [pod]
     await operator.look()
-    (pod,) = operator.kube.items(operator.kube.pods)
-    assert EVIDENCE_FINALIZER not in pod["metadata"]["finalizers"]
+    assert operator.kube.items(operator.kube.pods) == []
 
 
 async def test_one_that_does_not_start_is_stopped_in_time() -> None:

@@ -25,6 +25,7 @@ from codexrun_operator.decide.plan.decision import (
     CreateJob,
     Decision,
     DeleteJob,
+    DeletePod,
     ReleaseEvidence,
     StopPod,
     SuspendJob,
@@ -48,6 +49,7 @@ __all__ = [
     "CreateJob",
     "Decision",
     "DeleteJob",
+    "DeletePod",
     "ReleaseEvidence",
     "Snapshot",
     "StopPod",
@@ -94,7 +96,7 @@ RULES: tuple[Rule, ...] = (
     start_when_admitted,
     # there is a Job
     conclude_stop,  # Stopping, and proven gone
-    keep_evidence,  # Stopping, containers ended: write down their reports, then release the pod
+    keep_evidence,  # Stopping, containers ended: write down their reports, then delete the pod
     finish,  # ended by itself: the outcome names phase and class
     stop_when_cancelled,
     stop_what_others_ended,  # a person, an eviction, a lost node

@@ -38,7 +38,7 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
     if snapshot.job is not None or not snapshot.begun:
         return None
     pod = snapshot.pod
-    orphaned = pod is not None and not pod.gone and (pod.holds_slot or pod.held)
+    orphaned = pod is not None and not pod.gone and (pod.holds_slot or pod.held or pod.stopped)
     # By the Job's deletion: it keeps the slot until it is gone. A stop goes on whatever the Job is.
     if orphaned and (decision := keep_evidence(snapshot, now)):
         return decision

@@ -16,8 +16,17 @@ class CreateJob:
 
 @dataclass(frozen=True)
 class StopPod:
-    """Hold the evidence (finalizer first: none can be added once a deletion has begun), then delete
-    the pod."""
+    """End the containers of a pod and keep the object, with what they say at their end: its
+    `activeDeadlineSeconds` become STOP_DEADLINE_SECONDS. The kubelet then ends them as it does for
+    a deletion (preStop, order, grace)."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class DeletePod:
+    """Delete a pod whose evidence is recorded, or whose agent has never run."""
 
     name: str
     uid: str
@@ -25,7 +34,7 @@ class StopPod:
 
 @dataclass(frozen=True)
 class ReleaseEvidence:
-    """Take the evidence finalizer off the pod."""
+    """Take off the pod the finalizer with which earlier versions have held it."""
 
     name: str
     uid: str
@@ -47,7 +56,7 @@ class DeleteJob:
     uid: str
 
 
-Action = CreateJob | StopPod | ReleaseEvidence | SuspendJob | DeleteJob
+Action = CreateJob | StopPod | DeletePod | ReleaseEvidence | SuspendJob | DeleteJob
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The rule that a pod goes only after what its containers said is written down. Pure."""
+"""The rule that a pod is deleted only after what its containers said is written down. Pure."""
 
 from datetime import datetime
 
 from codexrun_core.resources.phases import Phase
-from codexrun_operator.decide.plan.decision import READ_LIVE, Decision, ReleaseEvidence
+from codexrun_operator.decide.plan.decision import READ_LIVE, Decision
 from codexrun_operator.decide.plan.snapshot import Snapshot
 from codexrun_operator.decide.plan.stop import (
     ending_status,
@@ -14,15 +14,15 @@ from codexrun_operator.decide.plan.stop import (
 
 
 def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Write down what the containers said while the finalizer still holds the pod, and only then
-    let it go."""
+    """Write down what the containers of a stopped pod said while the object is there, and only then
+    delete it."""
     if snapshot.phase is not Phase.STOPPING:
         return None
     pod = snapshot.pod
     status = snapshot.run.status
-    if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
-        if status.finished_at is not None:
-            return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
+    # What others delete goes without us, unless an earlier version holds it.
+    stays = pod is not None and not pod.gone and (pod.held or not pod.deleting)
+    if pod and pod.ended and stays and status.finished_at is None:
         reason, message, failure = own_outcome(snapshot) or (
             status.reason or "",
             status.message or "",

@@ -29,11 +29,13 @@ def finish(snapshot: Snapshot, now: datetime) -> Decision | None:
     if end is None:
         if not pod.ended or pod.deleting or pod.gone:
             return None
+        if pod.stopped and snapshot.run.spec.cancel:
+            return None  # by an operator that could not write that down
         failure = outcome(pod).failure
         assert failure is not None  # success is never anybody else's work
         end = (reason_of(failure.class_), failure.message, failure)
     if pod.held and not pod.gone:
-        # A stop had begun, was not recorded, and its run was faster.
+        # An earlier version had begun a stop and not recorded it, and the run was faster.
         return Decision(status=ending_status(snapshot, now, *end), look_again=1)
     return terminal_decision(snapshot, now, *end)
 

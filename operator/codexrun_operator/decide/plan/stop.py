@@ -12,12 +12,15 @@ from typing import Any
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_operator.decide.observed import Pod
 from codexrun_operator.decide.outcome import commit_of, failed, outcome, without_price
 from codexrun_operator.decide.plan.decision import (
     READ_LIVE,
     Action,
     Decision,
     DeleteJob,
+    DeletePod,
+    ReleaseEvidence,
     StopPod,
     SuspendJob,
 )
@@ -146,7 +149,7 @@ def begin_stop(
 
 def suspends_unseen(snapshot: Snapshot) -> bool:
     """Return whether the Job would be suspended because no pod is known, and that is not proven: a
-    suspended Job's pod is deleted before anything holds its evidence."""
+    suspended Job's pod is deleted before anybody has read its evidence."""
     return snapshot.pod is None and not snapshot.absence_proven and bool(stop_actions(snapshot))
 
 
@@ -162,9 +165,18 @@ def stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     pod = snapshot.pod
     if job and job.suspended and _evicted_by_suspension(snapshot):
         # Its controller ends the pod; resumed, it would make a second one.
-        return () if job.deleting or job.finished else (DeleteJob(job.name, job.uid),)
+        actions = () if job.deleting or job.finished else (DeleteJob(job.name, job.uid),)
+        return (*actions, *_remove_ended_pod(snapshot, pod)) if pod and pod.ended else actions
     if pod and not pod.gone and (pod.node or job is None):
-        return () if pod.deleting else (StopPod(pod.name, pod.uid),)
+        if pod.ended:
+            return _remove_ended_pod(snapshot, pod)
+        if pod.deleting or pod.stopped:
+            return ()
+        if pod.node and pod.agent.started:
+            return (StopPod(pod.name, pod.uid),)
+        # Nothing was used yet. A kubelet that pulls an image, or waits for a volume, hears of a
+        # deletion at once, and of a deadline afterwards; without a node nobody would.
+        return (DeletePod(pod.name, pod.uid),)
     if (
         job is None
         or job.finished
@@ -177,11 +189,21 @@ def stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     return (SuspendJob(job.name),)
 
 
+def _remove_ended_pod(snapshot: Snapshot, pod: Pod) -> tuple[Action, ...]:
+    """Return what lets a pod go whose containers have ended: nothing before the status has what
+    they said."""
+    if pod.gone or snapshot.run.status.finished_at is None:
+        return ()
+    delete = () if pod.deleting else (DeletePod(pod.name, pod.uid),)
+    release = (ReleaseEvidence(pod.name, pod.uid),) if pod.held else ()
+    return (*delete, *release)
+
+
 def ending_status(
     snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> RunStatus:
-    """All that the last status will say, while the pod is still held: it must be written before the
-    evidence is let go."""
+    """All that the last status will say, while the pod is still there: it must be written before
+    the evidence goes."""
     return with_phase(
         snapshot.run,
         Phase.STOPPING,
@@ -263,7 +285,11 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
             snapshot, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
         )
     if pod and (pod.deleting or pod.gone):
-        return begin_stop(snapshot, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
+        message = f"Pod {pod.name} was deleted by hand"
+        # unless it was this operator, and the status write was lost
+        return stop_on_time(snapshot, now) or begin_stop(
+            snapshot, now, reasons.POD_DELETED, message
+        )
     if job.finished and pod is None:
         if not snapshot.absence_proven:
             return READ_LIVE
@@ -300,13 +326,12 @@ def stop_what_outlives_the_agent(snapshot: Snapshot, now: datetime) -> Decision 
 
 
 def _may_have_had_pod(snapshot: Snapshot) -> bool:
-    """Return whether the Job has made its pod, as far as anything tells: its controller makes the
-    pod as it sets startTime, which Kueue takes away again."""
+    """Return whether the Job has made its pod, as far as pod, Job and status tell."""
     assert snapshot.job is not None
     status = snapshot.run.status
     return (
         snapshot.pod is not None
-        or snapshot.job.started is not None
+        or snapshot.job.had_pod
         or status.pod_name is not None
         or status.phase is Phase.RUNNING
     )

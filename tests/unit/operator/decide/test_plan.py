@@ -44,6 +44,7 @@ from codexrun_operator.decide.plan import (
     CreateJob,
     Decision,
     DeleteJob,
+    DeletePod,
     ReleaseEvidence,
     Snapshot,
     StopPod,
@@ -54,6 +55,7 @@ from codexrun_operator.decide.plan import (
 from codexrun_operator.decide.status import same_content
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
+DELETE_POD = DeletePod("hello-11111111-1-abcde", "pod-1")
 RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")
 SUSPEND = SuspendJob("hello-11111111-1")
 DELETE = DeleteJob("hello-11111111-1", "job-1")
@@ -302,6 +304,9 @@ def test_begin(c: Case) -> None:
     check(c)
 
 
+DEADLINE_LOWERED = pod("Failed", stopped=True, reason="DeadlineExceeded")
+
+
 @rows(
     case(
         "Job sent, not seen yet: look again",
@@ -357,14 +362,49 @@ def test_begin(c: Case) -> None:
         jobName="hello-11111111-1",
     ),
     case(
-        "finalizer added but pod not deleted: the stop is repeated",
+        "deadline lowered but Stopping not recorded: the wish still stands in the spec",
+        given(run("Running", cancel=by()), job(), pod(stopped=True)),
+        phase="Stopping",
+        reason="CancelRequested",
+    ),
+    case(
+        "the same, and the kubelet has ended it: a cancel, and no timeout",
+        given(run("Running", cancel=by()), done_job(), DEADLINE_LOWERED),
+        phase="Stopping",
+        reason="CancelRequested",
+        failure=None,
+    ),
+    case(
+        "deadline lowered for others' containers but Stopping not recorded: the outcome stands",
+        given(
+            run("Running"),
+            done_job(),
+            replace(DEADLINE_LOWERED, agent=ended(0, report=agent_report())),
+        ),
+        phase="Succeeded",
+    ),
+    case(
+        "the same, and the agent had left no report: that is its end, and no timeout",
+        given(run("Running"), done_job(), replace(DEADLINE_LOWERED, agent=ended(137))),
+        phase="Failed",
+        failure__class="silent_death",
+    ),
+    case(
+        "deleted as it did not start in time but Stopping not recorded: not 'by hand'",
+        given(
+            run("Starting"), job(created=ago(20), start_seconds=20), pod("Pending", deleting=True)
+        ),
+        phase="Stopping",
+        reason="Internal",
+    ),
+    case(
+        "held and not deleted by an earlier version: the stop is repeated",
         given(run("Running", cancel=by()), job(), pod(held=True)),
         STOP,
         phase="Stopping",
     ),
     case(
-        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands"
-        " in the spec",
+        "held and deleted by an earlier version, which could not record it",
         given(run("Running", cancel=by()), job(), pod(held=True, deleting=True)),
         phase="Stopping",
         reason="CancelRequested",
@@ -387,7 +427,47 @@ def test_begin(c: Case) -> None:
         phase=NO_WRITE,
     ),
     case(
-        "Stopping, containers ended, pod still held: evidence first",
+        "Stopping recorded, the containers still end: wait",
+        given(run("Stopping", reason="CancelRequested"), job(), pod(stopped=True)),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "Stopping, containers ended: evidence first",
+        given(
+            run("Stopping", reason="CancelRequested", message="Cancelled by ops"),
+            done_job(),
+            DEADLINE_LOWERED,
+        ),
+        phase="Stopping",
+        reason="CancelRequested",
+        finishedAt="2026-11-24T11:59:50Z",
+        usage__totalTokens=110,
+    ),
+    case(
+        "Stopping recorded with evidence: the pod goes",
+        given(
+            run(
+                "Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:50Z"}
+            ),
+            done_job(),
+            DEADLINE_LOWERED,
+        ),
+        DELETE_POD,
+        phase=NO_WRITE,
+    ),
+    case(
+        "a stopped pod that somebody deletes meanwhile: nothing more to do",
+        given(
+            run("Stopping", reason="CancelRequested"),
+            job(),
+            replace(DEADLINE_LOWERED, deleting=True),
+        ),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "Stopping, containers ended, pod held by an earlier version: evidence first",
         given(
             run("Stopping", reason="CancelRequested", message="Cancelled by ops"),
             job(),
@@ -399,7 +479,7 @@ def test_begin(c: Case) -> None:
         usage__totalTokens=110,
     ),
     case(
-        "Stopping recorded with evidence, pod still held: let it go",
+        "Stopping recorded with evidence, pod held by an earlier version: let it go",
         given(
             run(
                 "Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:50Z"}
@@ -411,7 +491,7 @@ def test_begin(c: Case) -> None:
         phase=NO_WRITE,
     ),
     case(
-        "evidence let go, pod not gone yet: wait",
+        "pod deleted, not gone yet: wait",
         given(
             run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}),
             done_job(),
@@ -536,9 +616,9 @@ def test_crash_points(c: Case) -> None:
         phase="Stopping",
     ),
     case(
-        "cancel while the image is pulled: stop the pod",
+        "cancel while the image is pulled: nothing was used, and a pull hears of no deadline",
         given(run("Starting", cancel=by()), job(), pod("Pending")),
-        STOP,
+        DELETE_POD,
     ),
     case(
         "cancel while running: stop the pod",
@@ -604,7 +684,7 @@ def test_crash_points(c: Case) -> None:
     case(
         "a pod got to a node in spite of the suspension: stop it",
         given(run("Stopping", reason="CancelRequested"), job(suspended=True), pod("Pending")),
-        STOP,
+        DELETE_POD,
         phase=NO_WRITE,
     ),
     case(
@@ -639,7 +719,8 @@ def test_crash_points(c: Case) -> None:
             done_job(),
             pod("Succeeded", held=True),
         ),
-        STOP,
+        DELETE_POD,
+        RELEASE,
         phase=NO_WRITE,
     ),
     case(
@@ -727,6 +808,28 @@ def test_cancel(c: Case) -> None:
         "Job deleted by hand, orphaning its pod: stop the pod",
         given(run("Running"), None, pod(), witnessed=True),
         STOP,
+        phase="Stopping",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job deleted by hand, orphan stopped and ended: evidence first",
+        given(run("Stopping", reason="JobDeleted"), None, pod("Failed", stopped=True)),
+        phase="Stopping",
+        usage__totalTokens=110,
+    ),
+    case(
+        "the same, recorded: nobody else would delete the pod",
+        given(
+            run("Stopping", reason="JobDeleted", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            None,
+            pod("Failed", stopped=True),
+        ),
+        DELETE_POD,
+        phase=NO_WRITE,
+    ),
+    case(
+        "Job deleted by hand, orphan stopped and ended, which was not recorded: the same course",
+        given(run("Running"), None, pod("Failed", stopped=True), witnessed=True),
         phase="Stopping",
         reason="JobDeleted",
     ),
@@ -942,7 +1045,7 @@ LATE = job(created=ago(600))
     case(
         "image could not be pulled in time",
         given(run("Starting"), LATE, pod("Pending", agent=waiting("ErrImagePull", "no such host"))),
-        STOP,
+        DELETE_POD,
         phase="Stopping",
         reason="Image",
         failure__class="image",
@@ -952,14 +1055,14 @@ LATE = job(created=ago(600))
         given(
             run("Starting"), NEW, pod("Pending", agent=waiting("ErrImageNeverPull", "not present"))
         ),
-        STOP,
+        DELETE_POD,
         phase="Stopping",
         failure__class="image",
     ),
     case(
         "image name without sense: hopeless",
         given(run("Starting"), NEW, pod("Pending", gate=waiting("InvalidImageName"))),
-        STOP,
+        DELETE_POD,
         reason="Image",
     ),
     case(
@@ -979,7 +1082,7 @@ LATE = job(created=ago(600))
             LATE,
             pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found')),
         ),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
@@ -997,7 +1100,7 @@ LATE = job(created=ago(600))
     case(
         "volume missing for too long",
         given(run("Starting"), LATE, pod("Pending"), warning("FailedMount", "x")),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
@@ -1095,14 +1198,14 @@ LATE = job(created=ago(600))
     case(
         "start deadline",
         given(run("Starting"), LATE, pod("Pending")),
-        STOP,
+        DELETE_POD,
         phase="Stopping",
         failure__class="internal",
     ),
     case(
         "start deadline from the job type",
         given(run("Starting"), job(created=ago(20), start_seconds=20), pod("Pending")),
-        STOP,
+        DELETE_POD,
     ),
     case(
         "an old Job whose agent runs is not late",
@@ -1182,7 +1285,7 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
     case(
         "resumed too long ago",
         given(run("Starting"), replace(RESUMED_JOB, started=ago(600)), pod("Pending")),
-        STOP,
+        DELETE_POD,
         phase="Stopping",
         message="Not started within 600 s: The pod is starting",
     ),
@@ -1199,7 +1302,7 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
         phase="Cancelled",
     ),
     case(
-        "suspended while its agent runs: hold its evidence, and say that it was evicted",
+        "suspended while its agent runs: keep its evidence, and say that it was evicted",
         given(run("Running"), replace(RESUMED_JOB, suspended=True), pod()),
         STOP,
         phase="Stopping",
@@ -1238,6 +1341,31 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
         reason="Evicted",
     ),
     case(
+        "suspended, its pod came and went unseen and its startTime was taken away: the Job was"
+        " resumed before",
+        given(run("Starting"), replace(QUEUED_JOB, resumed=True)),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "the same, not asked for yet: the Job's record is enough",
+        given(run("Starting"), replace(QUEUED_JOB, resumed=True), absence_proven=False),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "suspended, its pod ends, which is all that the Job tells",
+        given(run("Starting"), replace(QUEUED_JOB, terminating=1)),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
+        "suspended, its pod was counted as failed, and the Job does not say yet that it is over",
+        given(run("Starting"), replace(QUEUED_JOB, counted=True)),
+        phase="Stopping",
+        reason="Evicted",
+    ),
+    case(
         "the eviction is recorded: the Job goes before it is resumed",
         given(
             run("Stopping", reason="Evicted"),
@@ -1245,6 +1373,17 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
             pod(deleting=True, held=True),
         ),
         DELETE,
+        phase=NO_WRITE,
+    ),
+    case(
+        "the same with the evidence of a held pod recorded: both go",
+        given(
+            run("Stopping", reason="Evicted", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            replace(RESUMED_JOB, suspended=True),
+            pod("Failed", deleting=True, held=True),
+        ),
+        DELETE,
+        RELEASE,
         phase=NO_WRITE,
     ),
     case(
@@ -1448,7 +1587,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             NEW,
             pod("Pending", gate=replace(CRASHED, restarts=2, report=no_gate())),
         ),
-        STOP,
+        DELETE_POD,
         phase="Stopping",
         failure__class="config",
         failure__message="The gate cannot start: model.caBundle: no certificates",
@@ -1458,13 +1597,13 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
     case(
         "the same before its first restart",
         given(run("Starting"), NEW, pod("Pending", gate=ended(2, report=no_gate()))),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
         "the same while it is restarted",
         given(run("Starting"), NEW, pod("Pending", gate=running(report=no_gate(), restarts=1))),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
@@ -1506,7 +1645,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
     case(
         "a gate that crashed until it was too late",
         given(run("Starting"), LATE, pod("Pending", gate=replace(CRASHED, exit_code=1))),
-        STOP,
+        DELETE_POD,
         failure__class="internal",
     ),
     case(
@@ -1516,7 +1655,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             LATE,
             pod("Pending", foreign_init={"proxy": replace(CRASHED, exit_code=1)}),
         ),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
@@ -1538,7 +1677,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
     case(
         "a node without the handler of the runtime class, for too long",
         given(run("Starting"), LATE, pod("Pending"), warning("FailedCreatePodSandBox", NO_HANDLER)),
-        STOP,
+        DELETE_POD,
         failure__class="config",
     ),
     case(
@@ -1560,7 +1699,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             pod("Pending"),
             warning("FailedCreatePodSandBox", NO_NETWORK % "x"),
         ),
-        STOP,
+        DELETE_POD,
         failure__class="unschedulable",
     ),
     case(
@@ -1741,6 +1880,7 @@ pods = st.builds(
     reason=words,
     node=st.sampled_from(["", "node-1"]),
     deleting=st.booleans(),
+    stopped=st.booleans(),
     held=st.booleans(),
     disruption=st.sampled_from(["", "DeletionByTaintManager", "EvictionByEvictionAPI"]),
     unschedulable=st.sampled_from(["", TOO_LARGE, TOO_FULL]),
@@ -1759,7 +1899,10 @@ jobs = st.builds(
     deadline=st.sampled_from([None, ago(1), NOON + timedelta(hours=1)]),
     suspended=st.booleans(),
     suspension_seen=st.booleans(),
+    resumed=st.booleans(),
+    active=st.integers(0, 1),
     terminating=st.integers(0, 1),
+    counted=st.booleans(),
     failed=words,
     finished=st.booleans(),
     deleting=st.booleans(),
@@ -1856,12 +1999,13 @@ def test_a_job_is_created_only_where_nothing_ever_was(snapshot: Snapshot) -> Non
         cancel=st.sampled_from([None, by()]),
     ),
     jobs,
-    pods,
+    st.none() | pods,
 )
 def test_a_suspended_job_that_had_its_pod_is_never_waited_for(
-    snapshot: Snapshot, live: CodexRun, job: Job, pod: Pod
+    snapshot: Snapshot, live: CodexRun, job: Job, pod: Pod | None
 ) -> None:
     """Resumed, it would start a second agent."""
+    assume(pod is not None or (job.had_pod and snapshot.absence_proven))
     suspended = replace(job, suspended=True, finished=False)
     status = plan(replace(snapshot, run=live, job=suspended, pod=pod, creating=False), NOON).status
     assert status is not None
@@ -1936,12 +2080,38 @@ def test_the_same_sight_again_is_written_once(snapshot: Snapshot) -> None:
 
 @moderate
 @forall(anything)
-def test_evidence_is_let_go_only_when_written(snapshot: Snapshot) -> None:
-    decision = plan(snapshot, NOON)
-    if any(isinstance(action, ReleaseEvidence) for action in decision.actions):
-        status = snapshot.run.status
-        assert (
-            status.finished_at is not None
-            or status.phase.terminal
-            or snapshot.run.metadata.deletion_timestamp
-        )
+def test_evidence_goes_only_when_written(snapshot: Snapshot) -> None:
+    pod = snapshot.pod
+    for action in plan(snapshot, NOON).actions:
+        if isinstance(action, ReleaseEvidence | DeletePod):
+            assert pod is not None
+            status = snapshot.run.status
+            assert (
+                status.finished_at is not None
+                or status.phase.terminal
+                or snapshot.run.metadata.deletion_timestamp
+                or not (pod.agent.started or pod.ended)
+                or not pod.node
+            )
+
+
+@moderate
+@forall(anything)
+def test_a_stopped_pod_is_never_a_timeout(snapshot: Snapshot) -> None:
+    """The kubelet calls its end DeadlineExceeded, whoever lowered the deadline."""
+    assume(snapshot.pod is not None)
+    assert snapshot.pod is not None
+    containers = {"agent": ended(143, report=signalled()), "gate": GATE_ENDED}
+    pod = replace(
+        snapshot.pod,
+        phase="Failed",
+        reason="DeadlineExceeded",
+        stopped=True,
+        deleting=False,
+        gone=False,
+        **containers,
+    )
+    job = replace(snapshot.job, deadline=None, failed="") if snapshot.job else None
+    status = plan(replace(snapshot, pod=pod, job=job), NOON).status
+    if status is not None and status.failure is not None and snapshot.run.status.failure is None:
+        assert status.failure.class_ != "timeout"
