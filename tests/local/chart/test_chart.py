@@ -676,11 +676,12 @@ def test_notes_say_when_requests_carry_no_key() -> None:
     assert "carry no API key" not in notes(*REAL)
 
 
-def test_notes_name_the_next_three_commands() -> None:
+def test_notes_name_the_next_three_commands_and_how_to_remove_all() -> None:
     text = notes(*DEMO)
     assert "codexrun prompts manifests -n codexrun | kubectl apply -f -" in text
     assert "kubectl apply -n codexrun -f examples/hello.yaml" in text
     assert "kubectl get codexruns -n codexrun --watch" in text
+    assert "helm uninstall codexrun -n codexrun\n  kubectl delete namespace codexrun" in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
 

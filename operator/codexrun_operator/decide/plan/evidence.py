@@ -28,7 +28,11 @@ def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
             status.message or "",
             status.failure,
         )
-        return Decision(status=ending_status(snapshot, now, reason, message, failure), look_again=1)
+        return Decision(
+            actions=stop_actions(snapshot),  # of its Job, which somebody might resume
+            status=ending_status(snapshot, now, reason, message, failure),
+            look_again=1,
+        )
     if suspends_unseen(snapshot):
         return READ_LIVE
     return Decision(actions=stop_actions(snapshot), look_again=10)

@@ -1376,6 +1376,18 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
         phase=NO_WRITE,
     ),
     case(
+        "the same, and its pod has ended: the Job goes while the evidence is written",
+        given(
+            run("Stopping", reason="Evicted"),
+            replace(RESUMED_JOB, suspended=True),
+            pod("Failed", stopped=True),
+        ),
+        DELETE,
+        phase="Stopping",
+        reason="Evicted",
+        usage__totalTokens=110,
+    ),
+    case(
         "the same with the evidence of a held pod recorded: both go",
         given(
             run("Stopping", reason="Evicted", status={"finishedAt": "2026-11-24T11:59:50Z"}),
