@@ -21,11 +21,10 @@ class Release:
     """A release in a namespace of its own, with a run in each phase; the one in `Stopping` has a
     command that does not heed the signal, so that its pod takes its time."""
 
-    lab: Lab
-    namespace: str
+    lab: Lab  # of the release
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        return self.lab.sh("kubectl", "-n", self.namespace, *arguments, stdin=stdin).stdout
+        return self.lab.kubectl(*arguments, stdin=stdin).stdout
 
     def fill(self) -> None:
         self.apply(manifests.prompt("work", text=PROMPT))
@@ -73,11 +72,7 @@ class Release:
         self.kubectl("wait", f"cxr/{name}", f"--for={condition}", "--timeout=180s")
 
     def until_in_a_command(self, name: str) -> None:
-        script = (
-            f"timeout 180 kubectl -n {self.namespace} logs -f -l codexrun.dev/run={name}"
-            " -c agent --tail=-1 | grep -m 1 -q command_execution"
-        )
-        self.lab.sh("bash", "-c", script)
+        self.lab.in_a_command(self.lab.get({"metadata": {"name": name}}))
 
     def pods(self) -> list[str]:
         """Names of the runs' pods."""
@@ -87,7 +82,7 @@ class Release:
 @pytest.fixture
 def release(lab: Lab) -> Iterator[Release]:
     with own_release(lab, "removed") as own:
-        filled = Release(lab, own.namespace)
+        filled = Release(own)
         filled.fill()
         yield filled
 
@@ -96,14 +91,14 @@ def test_a_namespace_with_runs_in_every_phase_is_deleted_by_one_command(
     lab: Lab, release: Release
 ) -> None:
     release.cancel()
-    delete_namespace(lab, release.namespace)
+    delete_namespace(lab, release.lab.namespace)
 
 
 def test_an_uninstalled_release_leaves_nothing_that_waits_for_an_operator(
     lab: Lab, release: Release
 ) -> None:
     release.cancel()
-    lab.sh("helm", "uninstall", "codexrun", "-n", release.namespace, "--wait")
+    lab.sh("helm", "uninstall", "codexrun", "-n", release.lab.namespace, "--wait")
     # Its containers end without an operator, and what they said is there for the next one.
     condition = "jsonpath={.status.phase}=Failed"
     selector = "-l=codexrun.dev/run=stopping"
@@ -115,4 +110,4 @@ def test_an_uninstalled_release_leaves_nothing_that_waits_for_an_operator(
     release.kubectl("delete", "cxr", "--all", "--timeout=120s")
     for name in release.pods():
         release.kubectl("wait", "--for=delete", name, "--timeout=120s")
-    delete_namespace(lab, release.namespace)
+    delete_namespace(lab, release.lab.namespace)
