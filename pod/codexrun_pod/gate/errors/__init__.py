@@ -13,7 +13,7 @@ OpenRouter's: https://openrouter.ai/docs/api/reference/errors-and-debugging
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -218,12 +218,14 @@ def read(
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
     cap: str | None = None,
+    mask: Callable[[str], str] = str,
 ) -> UpstreamError:
     """Read an error in any shape.
 
     content: the body of an HTTP answer (a text; the status may be 200), or an event of a stream (an
     object; without a status). cap: of a request whose output the gate has capped, what to do if
-    that is why the server refuses it; servers say so in many ways.
+    that is why the server refuses it; servers say so in many ways. mask: takes secrets out of a
+    text before it is cut, or half of one would stay.
     """
     sent = headers or {}
     if status is not None and 300 <= status < 400:
@@ -236,7 +238,7 @@ def read(
         kind = _of_class("rate_limit")  # what comes back by itself is no bill to pay
     names_reset = kind.class_ in ("rate_limit", "quota") or kind.retryable
     wait = wait if names_reset else None
-    text = _message(error, status)
+    text = mask(_message(error, status))
     if status == HTTPStatus.BAD_REQUEST and cap is not None:
         text = f"{text[: LONGEST_MESSAGE - len(cap) - 2]}; {cap}"
     return UpstreamError(
@@ -298,6 +300,11 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
     return UpstreamError(
         "model_error", _short(message), status, retryable=False, advice=_short(advice)
     )
+
+
+def masked(error: UpstreamError, mask: Callable[[str], str]) -> UpstreamError:
+    """Return an error with its texts masked."""
+    return replace(error, message=_short(mask(error.message)), advice=mask(error.advice))
 
 
 def not_waited_for(error: UpstreamError, waited: float, max_wait: float) -> UpstreamError:
