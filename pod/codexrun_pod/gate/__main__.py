@@ -62,7 +62,7 @@ def main() -> int:
 
     uncaught.install(
         "gate",
-        lambda text: ledger.mask.text(text),  # the runner gives the mask later
+        ledger.masked,
         run_id=settings.run_id,
         job_type=settings.job_type,
         attempt=settings.attempt,

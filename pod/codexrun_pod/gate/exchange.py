@@ -312,7 +312,7 @@ class Exchange:
             prices = ledger.settings.prices
             received = self._received()
             last, mask = self.events.last, ledger.mask.text
-            account = meter.answered(ledger.account, last, received, prices, _now(), mask)
+            account = meter.answered(ledger.account, last, received, prices, _now(), mask=mask)
             error = account.last_error
             if error is not None and error is not ledger.account.last_error:
                 # Codex tries again what failed, and what is incomplete, such as by a filter.

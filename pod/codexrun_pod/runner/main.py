@@ -12,6 +12,7 @@ from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import PATCH
 from codexrun_pod import termination
+from codexrun_pod.masking import MIN_VALUE_CHARS, Mask
 from codexrun_pod.runner import processes, resume, sandbox, watchdogs, workspace
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.codex.progress import (
@@ -24,7 +25,6 @@ from codexrun_pod.runner.codex.progress import (
 )
 from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.masking import MIN_VALUE_CHARS, Mask
 from codexrun_pod.runner.logs.upload_to_gate import LogUploader, put
 from codexrun_pod.runner.settings import CannotStartError, Settings, from_env
 from codexrun_pod.runner.supervise import Supervisor

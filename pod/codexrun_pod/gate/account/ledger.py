@@ -160,7 +160,7 @@ class Ledger:
     def log(self, text: str, **fields: Any) -> None:
         """Write one line to stdout; never a header and never a body. Texts are masked."""
         settings = self.settings
-        masked = {key: self._masked(value) for key, value in fields.items()}
+        masked = {key: self.masked(value) for key, value in fields.items()}
         seed = {
             "run_id": settings.run_id,
             "job_type": settings.job_type,
@@ -169,9 +169,10 @@ class Ledger:
         sys.stdout.buffer.write(loglines.line("gate", text=text, **seed, **masked))
         sys.stdout.buffer.flush()
 
-    def _masked(self, value: Any) -> Any:
+    def masked(self, value: Any) -> Any:
+        """Return a text, or a list of texts, masked; anything else as it is."""
         if isinstance(value, list):
-            return [self._masked(item) for item in value]
+            return [self.masked(item) for item in value]
         return self.mask.text(value) if isinstance(value, str) else value
 
 

@@ -164,6 +164,7 @@ def answered(
     received: Received,
     prices: Prices,
     now: datetime,
+    *,
     mask: Callable[[str], str] = str,
 ) -> Account:
     """Charge a response that ended with its last event. mask: as for `errors.read`."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Callable, Iterator  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import FINAL_MESSAGE, MAX_ARTIFACT_BYTES, PATCH, ROLLOUT
+from codexrun_pod.masking import Mask
 from codexrun_pod.runner.codex.progress import Progress
 from codexrun_pod.runner.files import read_regular
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.masking import Mask
 from codexrun_pod.runner.logs.upload_to_gate import put
 from codexrun_pod.runner.resume import THREAD
 from codexrun_pod.runner.settings import Settings
