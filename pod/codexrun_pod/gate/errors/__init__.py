@@ -29,6 +29,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
 RETRY = "the model's endpoint or the network between failed; retry"
+INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
 
@@ -160,6 +161,24 @@ KINDS = (
     ),
     Kind(
         "model_error",
+        "the endpoint does not take a tool as Codex offers it (custom is apply_patch, namespace an"
+        " MCP server); use a later version of its server, or leave the tool out of the job type's"
+        " allowedTools or mcpServers",
+        words=_words(
+            r"\btools[.\[]\d", r"'body', 'tools', \d", r"'type' of tool must",
+            r"invalid value: 'tools\b", r"tool type\b.{0,80}not supported",
+            r"(?:unknown|unsupported|invalid) tool type",
+        ),
+    ),
+    Kind(
+        "model_error",
+        "the endpoint hands the requests of one run to several deployments, which cannot read each"
+        " other's reasoning; have it keep a run at one of them",
+        codes=_codes("invalid_encrypted_content"),
+        words=_words(r"encrypted content [\s\S]{0,80}could not be (?:decrypted|verified|parsed)"),
+    ),
+    Kind(
+        "model_error",
         "the conversation no longer fits into the model's context; ask for less in one run, or name"
         " a model with a longer one",
         codes=_codes("context_length_exceeded", "context_window_exceeded"),
@@ -257,6 +276,8 @@ def _kind(error: ErrorBody, status: int | None) -> Kind:
     for kind in KINDS:
         if kind.fits(error, status):
             return kind
+    if INVALID in error.codes and status is not None and status >= 500:
+        return REFUSED  # whatever a relay makes of its provider's 400
     if status == HTTPStatus.OK:
         return REFUSED if error.is_json and error.message else NO_STREAM
     if status is not None and 400 <= status < 500 and status not in PASSING_STATUSES:

@@ -1,4 +1,4 @@
-"""Hand over to the gate: the log, by byte offset, from a thread of its own, and things of one piece.
+"""Hand over to the gate: the log, by byte offset, from a thread of its own, and single things.
 
 The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled
 by a lost answer or a restarted gate. All that was written is kept (in memory first, then in a file
