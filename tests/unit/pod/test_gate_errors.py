@@ -135,15 +135,13 @@ CONTEXT = "This model's maximum context length is 32768 tokens. However, you req
 
 
 # https://github.com/BerriAI/litellm/issues/36182
-RELAYED = (
-    '{"error":{"code":"validation_error","message":"Invalid Value: \'tools.namespace\'. User-defined'
-    ' namespace \'functions\' collides with an existing tool namespace.","param":null,'
-    '"type":"invalid_request_error"}}'
-)
+COLLISION = "Invalid Value: 'tools.namespace'. User-defined namespace 'functions' collides"
+RELAYED = body("validation_error", COLLISION, "invalid_request_error")
 # https://github.com/BerriAI/litellm/issues/18094
 ENCRYPTED = (
     '{\n "error": {\n "message": "The encrypted\ncontent gAAA...Za4= could not be verified.",\n'
-    ' "type": "invalid_request_error",\n "param":\nnull,\n "code": "invalid_encrypted_content"\n }\n}'
+    ' "type": "invalid_request_error",\n "param":\nnull,\n'
+    ' "code": "invalid_encrypted_content"\n }\n}'
 )
 # https://github.com/vllm-project/vllm/issues/42475
 LITERAL = (
