@@ -225,12 +225,13 @@ def stopped(account: Account, stop: Denied) -> Account:
 
 def masked(account: Account, mask: Callable[[str], str]) -> Account:
     """Return the account with everything masked that others have said: it is about to be told."""
-    error, stop, unpriced = account.last_error, account.stop, account.unpriced
+    error, stop = account.last_error, account.stop
     return replace(
         account,
         last_error=errors.masked(error, mask) if error is not None else None,
         stop=replace(stop, message=mask(stop.message)) if stop is not None else None,
-        unpriced=mask(unpriced) if unpriced is not None else None,
+        unpriced=mask(account.unpriced) if account.unpriced else account.unpriced,
+        tier=mask(account.tier) if account.tier else account.tier,
     )
 
 
