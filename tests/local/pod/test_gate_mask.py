@@ -162,6 +162,14 @@ async def test_the_first_mask_stands_and_outlives_the_gate(stand: Stand) -> None
     assert ledger.masked([f"a {SECRET} b", 7]) == ["a *** b", 7]
 
 
+async def test_no_mask_is_taken_once_the_agent_has_begun(stand: Stand) -> None:
+    stand.answers = [streams(COMPLETED)]
+    async with stand.client.post(f"{stand.url}/v1/responses", json=BODY) as answer:
+        await answer.read()
+    assert await stand.give_mask(digests()) == 409
+    assert stand.gate.ledger.masked(SECRET) == SECRET
+
+
 @pytest.mark.parametrize("given", [[], {"key": 1}, {"key": "00", "forms": [["a", 1, "b"]]}])
 async def test_what_is_no_mask_is_refused_and_another_may_follow(
     stand: Stand, given: object

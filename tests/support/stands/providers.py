@@ -257,10 +257,15 @@ class SingleTurnVLLM(VLLM):
 
 class LiteLLM(Provider):
     """Streams without usage (https://github.com/BerriAI/litellm/issues/38176), tells its provider's
-    rate limit as one of its own (https://github.com/jasonacox/TinyLLM/issues/17), and adds headers
-    about the call (https://docs.litellm.ai/docs/proxy/response_headers)."""
+    rate limit as one of its own (https://github.com/jasonacox/TinyLLM/issues/17), adds headers
+    about the call (https://docs.litellm.ai/docs/proxy/response_headers), and passes on events that
+    the Responses API does not have (https://github.com/BerriAI/litellm/issues/29254)."""
 
     usage: ClassVar[Json | None] = None
+    alive = (
+        event("response.reasoning_content.delta", delta="hm", item_id="x")
+        + b'data: {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": []}\n\n'
+    )
     complete = False
     rate_limits = 1
     headers_down: ClassVar[dict[str, str]] = {

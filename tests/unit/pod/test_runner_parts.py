@@ -479,6 +479,7 @@ def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
         {"CODEXRUN_RUN": "x", "A": "secret", "PATH": "/bin"}, mine
     )
     assert environment == {
+        "GIT_TERMINAL_PROMPT": "0",
         "A": "secret",
         "PATH": "/bin",
         "HOME": str(mine.home),
@@ -486,6 +487,12 @@ def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
         "NO_PROXY": "127.0.0.1,localhost,::1",
         "no_proxy": "127.0.0.1,localhost,::1",
     }
+
+
+def test_what_an_image_says_of_git_s_questions_stands(tmp_path):
+    mine = settings.from_env(environ(tmp_path))
+    said = {"GIT_TERMINAL_PROMPT": "1"}
+    assert codex_config.environment(said, mine)["GIT_TERMINAL_PROMPT"] == "1"
 
 
 @pytest.mark.parametrize(

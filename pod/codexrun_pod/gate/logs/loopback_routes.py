@@ -52,10 +52,11 @@ class LoopbackRoutes:
         app.router.add_get("/rollout", self.rollout)
 
     async def mask(self, request: web.Request) -> web.Response:
-        """PUT /mask: digests of the agent's Secrets, as `Mask.digests` makes them. The first ones
-        stand: the runner sends them before the agent begins, which cannot take them away."""
-        if self.ledger.mask_given:
-            return _error(409, "the mask is given already")
+        """PUT /mask: digests of the agent's Secrets, as `Mask.digests` makes them. Once, and before
+        the first request to the model: from then on it would be the agent who hides what the gate
+        says."""
+        if self.ledger.mask_given or self.ledger.account.requests:
+            return _error(409, "the mask is given once, before the first request")
         try:
             async with self.masks.whole(request) as data:
                 self.ledger.take_mask(json_text.parse(bytes(data)))
