@@ -32,7 +32,8 @@ from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Admitted, Denied
 CONNECT_SECONDS = 10.0
 # A model that thinks sends nothing for minutes, and NAT gateways and load balancers forget silent
 # connections after one to six, without a word to either side
-# (https://github.com/openai/openai-python/issues/3269, https://github.com/BerriAI/litellm/issues/31865).
+# (https://github.com/openai/openai-python/issues/3269,
+# https://github.com/BerriAI/litellm/issues/31865).
 KEEP_ALIVE = {socket.TCP_KEEPIDLE: 45, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
 # if it is not ASCII.

@@ -30,7 +30,8 @@ MAX_PAGE_CHARS = 8192
 INNER_KEYS = ("innererror", "inner_error", "metadata")
 CODE_KEYS = ("code", "type", "status", "reason", "error_type")
 # The error of a provider, as JSON or as Python prints it, in the message of a relay before it
-# (https://github.com/BerriAI/litellm/issues/18094, https://github.com/BerriAI/litellm/issues/36182).
+# (https://github.com/BerriAI/litellm/issues/18094,
+# https://github.com/BerriAI/litellm/issues/36182).
 RELAYED = re.compile(r"""\\?["']error\\?["']\s*:\s*\{(.{0,2000}?)\}""", re.S)
 RELAYED_CODE = re.compile(r"""\\?["'](?:code|type)\\?["']\s*:\s*\\?["']([\w.-]+)""")
 TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.I | re.S)
