@@ -294,7 +294,9 @@ class Exchange:
                 error = errors.read(text, _now(), status=200, mask=mask)
                 self._note(error, tokens.parse(_usage_in(unread)))
             else:
-                self._settle_broken(errors.cut(self.host))
+                is_foreign = self.events.is_foreign and not self.bytes_came
+                cut = errors.foreign if is_foreign else errors.cut
+                self._settle_broken(cut(self.host))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down

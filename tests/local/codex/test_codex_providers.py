@@ -128,6 +128,7 @@ REFUSED = [
     Refused(
         "LiteLLM", providers.WrappingLiteLLM, "the endpoint does not take a tool as Codex offers it"
     ),
+    Refused("LiteLLM", providers.ChattingLiteLLM, "the endpoint has to speak the Responses API"),
     Refused(
         "OpenRouter", providers.ModeratedOpenRouter, "the provider's own policy refuses", "policy"
     ),

@@ -6,16 +6,21 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 from aiohttp import web
 from gate_app import gate_settings, listening
+from programs import free_port
 
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.masking import Mask
+from codexrun_pod.runner.logs.log import Log
+from codexrun_pod.runner.main import give_mask
 
 SECRET = 'canary/"team"+t0ken=58'
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
@@ -176,6 +181,17 @@ async def test_what_is_no_mask_is_refused_and_another_may_follow(
 ) -> None:
     assert await stand.give_mask(given) == 400
     assert await stand.give_mask(digests()) == 200
+
+
+def test_a_run_goes_on_where_its_gate_takes_no_mask(tmp_path: Path) -> None:
+    """As one of an earlier version, which has no such route."""
+    with (tmp_path / "log").open("wb") as file:
+        log = Log(file.fileno())
+        log.mask = Mask({"TOKEN": SECRET})
+        give_mask(cast(Any, SimpleNamespace(gate_port=free_port())), log)
+        log.close()
+    (line,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (line["text"], line["level"]) == ("mask.not_taken", "warning")
 
 
 async def test_a_mask_that_cannot_be_read_again_is_said(

@@ -326,6 +326,19 @@ class WrappingLiteLLM(LiteLLM):
         return True
 
 
+class ChattingLiteLLM(LiteLLM):
+    """Passes the events of chat completions on
+    (https://github.com/7836246/cursor2api/issues/116 has the like of it)."""
+
+    rate_limits = 0
+
+    def events(self, body: Json) -> list[bytes]:
+        chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [{"delta": {}}]}
+        return [f"data: {json.dumps(chunk)}\n\n".encode(), b"data: [DONE]\n\n"]
+
+    alive = b""
+
+
 class OpenRouter(Provider):
     """Tells under status 200 that a provider behind it has failed, and shows that it is alive by
     comments (https://openrouter.ai/docs/api/reference/errors-and-debugging,

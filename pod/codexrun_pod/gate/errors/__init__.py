@@ -376,6 +376,19 @@ def cut(host: str) -> UpstreamError:
     return UpstreamError("model_error", f"the stream from {host} ended before response.completed")
 
 
+def foreign(host: str) -> UpstreamError:
+    """Build the error of a stream that ended without one event of the Responses API."""
+    return UpstreamError(
+        "model_error",
+        f"the stream from {host} has events without a type, as of another API",
+        retryable=False,
+        advice=(
+            "the endpoint has to speak the Responses API, not chat completions; see"
+            " model.upstreamURL, or use a later version of its server"
+        ),
+    )
+
+
 def incomplete(reason: str) -> UpstreamError:
     """Build the error of a `response.incomplete` that no budget of the run caused: the model's own
     limit, or its provider's filter."""
