@@ -149,6 +149,7 @@ LIVE = [
     Live("compaction", "a full context, which Codex compacts", OK),
     Live("resume", "half of the work", OK),
     Live("tool-search", "a search for tools where there are none", OK),
+    Live("429-wait-1", "HTTP 429 with Retry-After once, then an answer", OK),
     Live("429-recovers", "HTTP 429 with Retry-After twice, then an answer", OK),
     Live("no-usage", "no usage: an estimate is charged", OK),
     Live("401", "HTTP 401", "auth"),

@@ -145,6 +145,15 @@ def recovers(model_request: ModelRequest, _: int) -> Reply:
     return say("Answered at the third try.")
 
 
+def waits(model_request: ModelRequest, seconds: int) -> Reply:
+    """One refusal that names the time to wait, then an answer."""
+    if model_request.attempt < 1:
+        return http_error(
+            429, "rate_limit_exceeded", "Rate limit reached.", ("Retry-After", str(seconds))
+        )
+    return say("Answered at the second try.")
+
+
 def always(answer: Reply) -> Callable[[ModelRequest, int], Reply]:
     """The same answer to every request."""
     return lambda _asked, _number: answer
@@ -286,6 +295,7 @@ SCENARIOS = (
         "HTTP 429 with Retry-After: 1, each time",
         always(http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1"))),
     ),
+    Scenario("429-wait-<n>", "HTTP 429 with Retry-After: n once, then a message", waits),
     Scenario("429-recovers", "HTTP 429 with Retry-After: 1 twice, then a message", recovers),
     Scenario(
         "quota",

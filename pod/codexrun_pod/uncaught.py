@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -14,10 +15,11 @@ from codexrun_pod import loglines
 class LogLineHandler(logging.Handler):
     """Writes records to stdout as lines of `src`, with the fields of `seed`."""
 
-    def __init__(self, src: str, seed: dict[str, Any]) -> None:
+    def __init__(self, src: str, seed: dict[str, Any], mask: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
         self._src = src
         self._seed = seed
+        self._mask = mask
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -32,6 +34,8 @@ class LogLineHandler(logging.Handler):
             if error
             else None
         )
+        text = self._mask(text)
+        trace = trace and self._mask(trace)
         sys.stdout.buffer.write(
             loglines.line(self._src, text=text, **self._seed, level=level, reason=trace, **fields)
         )
@@ -44,9 +48,10 @@ class LogLineHandler(logging.Handler):
         self.write("error", f"{self._src}.broken", error)
 
 
-def install(src: str, **seed: Any) -> None:
-    """Install the handlers: from now on nothing of the process prints anything else."""
-    lines = LogLineHandler(src, seed)
+def install(src: str, mask: Callable[[str], str] = str, **seed: Any) -> None:
+    """Install the handlers: from now on nothing of the process prints anything else. mask: takes
+    secrets out of a text."""
+    lines = LogLineHandler(src, seed, mask)
     logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
     sys.excepthook = lines.crashed

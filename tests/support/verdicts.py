@@ -7,6 +7,7 @@ from typing import Any
 from builders import NOON, ended, gate_report, given, job, pod, run
 
 from codexrun_core.codex.events import Event
+from codexrun_core.resources import RunStatus
 from codexrun_operator.decide.plan import plan
 from codexrun_pod.runner.codex import audit
 from codexrun_pod.runner.codex.progress import (
@@ -25,6 +26,12 @@ ALLOWED = ["apply_patch", "shell", "mcp:t"]
 def of_messages(code: int, runner: Json, gate: Json) -> str:
     """`succeeded`, or the class, as the operator decides from exit code and the two termination
     messages."""
+    status = status_of(code, runner, gate)
+    return status.failure.class_.value if status.failure else status.phase.lower()
+
+
+def status_of(code: int, runner: Json, gate: Json) -> RunStatus:
+    """The run's status as the operator decides."""
     of = pod(
         "Succeeded" if code == 0 else "Failed",
         agent=ended(code, report=runner),
@@ -32,7 +39,7 @@ def of_messages(code: int, runner: Json, gate: Json) -> str:
     )
     status = plan(given(run("Running"), job(), of), NOON).status
     assert status is not None
-    return status.failure.class_.value if status.failure else status.phase.lower()
+    return status
 
 
 def of_output(

@@ -31,6 +31,7 @@ from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import termination, uncaught
 from codexrun_pod.clone.git_problems import GitProblem, read_problem
 from codexrun_pod.clone.log import CloneLog
+from codexrun_pod.masking import Mask
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
@@ -94,11 +95,13 @@ class Git:
         self.settings = settings
         self.log = log
         self._deadline = time.monotonic() + (settings.timeout or float("inf"))
-        self.secrets = [
-            text
+        credentials = {
+            name: text
             for name in ("username", "password")
             if (text := _read(settings.credentials / name)) is not None
-        ]
+        }
+        self.has_credentials = bool(credentials)
+        self.mask = Mask(credentials, min_chars=1)
         options = {
             "http.followRedirects": "false",
             "protocol.allow": "never",
@@ -112,7 +115,7 @@ class Git:
         }
         if settings.proxy:
             options["http.proxy"] = settings.proxy
-        if self.secrets:
+        if self.has_credentials:
             at = str(settings.credentials)
             options[f"credential.{parts.scheme}://{parts.netloc}.helper"] = (
                 '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$(cat'
@@ -203,9 +206,9 @@ class Git:
         return process.returncode, output, stderr
 
     def _problem(self, stderr: str, code: int) -> GitProblem:
-        for secret in self.secrets:
-            stderr = stderr.replace(secret, "***")
-        return read_problem(stderr, code, self.settings.url, credentials=bool(self.secrets))
+        return read_problem(
+            self.mask.text(stderr), code, self.settings.url, credentials=self.has_credentials
+        )
 
 
 @dataclass(frozen=True)

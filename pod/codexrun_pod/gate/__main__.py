@@ -61,7 +61,11 @@ def main() -> int:
     from codexrun_pod.gate.server import serve
 
     uncaught.install(
-        "gate", run_id=settings.run_id, job_type=settings.job_type, attempt=settings.attempt
+        "gate",
+        ledger.masked,
+        run_id=settings.run_id,
+        job_type=settings.job_type,
+        attempt=settings.attempt,
     )
 
     asyncio.run(serve(ledger))

@@ -22,6 +22,7 @@ from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
+from codexrun_pod.gate.errors.body import MAX_MESSAGE_CHARS
 from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, head_bytes
 from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy import tools
@@ -221,6 +222,7 @@ class Exchange:
             status=answer.status,
             headers=self.key_filter.headers(answer.headers),
             cap=self._cap(),
+            mask=self.ledger.mask.text,
         )
         used = tokens.parse(_usage_in(body)) if answer.status == 200 else None
         self._note(error, used)
@@ -288,10 +290,13 @@ class Exchange:
             unread = self.key_filter.raw(self.events.unread.lstrip())
             if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
                 # no stream, whatever its header says
-                error = errors.read(unread.decode("utf-8", "replace"), _now(), status=200)
+                text, mask = unread.decode("utf-8", "replace"), self.ledger.mask.text
+                error = errors.read(text, _now(), status=200, mask=mask)
                 self._note(error, tokens.parse(_usage_in(unread)))
             else:
-                self._settle_broken(errors.cut(self.host))
+                is_foreign = self.events.is_foreign and not self.bytes_came
+                cut = errors.foreign if is_foreign else errors.cut
+                self._settle_broken(cut(self.host))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
@@ -308,7 +313,8 @@ class Exchange:
             ledger = self.ledger
             prices = ledger.settings.prices
             received = self._received()
-            account = meter.answered(ledger.account, self.events.last, received, prices, _now())
+            last, mask = self.events.last, ledger.mask.text
+            account = meter.answered(ledger.account, last, received, prices, _now(), mask=mask)
             error = account.last_error
             if error is not None and error is not ledger.account.last_error:
                 # Codex tries again what failed, and what is incomplete, such as by a filter.
@@ -387,7 +393,7 @@ class Exchange:
         """Return an error's reason; the HTTP parser's quotes what the upstream has sent."""
         cause = getattr(error, "os_error", None)
         reason = getattr(cause, "strerror", None) or str(error) or type(error).__name__
-        return self.key_filter.text(reason)[:200]
+        return self.ledger.mask.text(self.key_filter.text(reason)[:MAX_MESSAGE_CHARS])[:200]
 
     async def _pass_on(self, sending: Awaitable[object]) -> None:
         """Pass on to the client; one that does not read has left, or it could keep the gate from

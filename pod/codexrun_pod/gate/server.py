@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import errno
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import aiohttp
 from aiohttp import web
+from aiohttp.connector import AddrInfoType
 
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
@@ -28,6 +30,11 @@ from codexrun_pod.gate.policy.rules import admit
 from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Admitted, Denied
 
 CONNECT_SECONDS = 10.0
+# A model that thinks sends nothing for minutes, and NAT gateways and load balancers forget silent
+# connections after one to six, without a word to either side
+# (https://github.com/openai/openai-python/issues/3269,
+# https://github.com/BerriAI/litellm/issues/31865).
+KEEP_ALIVE = {socket.TCP_KEEPIDLE: 45, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
 # if it is not ASCII.
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -62,7 +69,10 @@ class Gate:
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             connector=aiohttp.TCPConnector(
-                limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()
+                limit=4,
+                keepalive_timeout=10.0,
+                ssl=ledger.settings.endpoint.tls(),
+                socket_factory=_kept_alive,
             ),
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
@@ -266,6 +276,16 @@ class Gate:
         app.router.add_get("/healthz", self.healthz)
         LoopbackRoutes(self.uploader, self.ledger).add_routes(app)
         return app
+
+
+def _kept_alive(address: AddrInfoType) -> socket.socket:
+    """Make the socket of a connection to the provider."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEP_ALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 async def serve(ledger: Ledger) -> None:

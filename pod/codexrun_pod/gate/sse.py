@@ -46,6 +46,8 @@ class EventStream:
         of a whole event what must not pass."""
         self.last: LastEvent | None = None
         self.began = False  # there was an event that was no error
+        self._has_responses = False  # events of the Responses API came
+        self._has_others = False  # events without a type came
         self.progress = 0  # events that were more than a sign of life
         self.searches = 0  # calls of the provider's web search that have ended
         # The forbidden tool; nothing was given back from its event on.
@@ -64,6 +66,12 @@ class EventStream:
     def text_bytes(self) -> int:
         """Return the bytes of text that have come, without the frame of the events."""
         return self._item_bytes + self._delta_bytes
+
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether the events are of another API, such as chat completions: none is of the
+        Responses API, which Codex reads alone."""
+        return self._has_others and not self._has_responses
 
     @property
     def unread(self) -> bytes:
@@ -100,6 +108,8 @@ class EventStream:
 
     def _event(self, data: bytes) -> None:
         event = _parsed(data)
+        self._has_others |= bool(event) and "type" not in event
+        self._has_responses |= str(event.get("type")).startswith("response.")
         if self.called is None:
             self.called = self._forbidden(event)
         if self.last is not None:

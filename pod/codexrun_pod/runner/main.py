@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import threading
 import time
@@ -10,6 +12,7 @@ from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import PATCH
 from codexrun_pod import termination
+from codexrun_pod.masking import MIN_VALUE_CHARS, Mask
 from codexrun_pod.runner import processes, resume, sandbox, watchdogs, workspace
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.codex.progress import (
@@ -22,14 +25,14 @@ from codexrun_pod.runner.codex.progress import (
 )
 from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.runner.logs.masking import MIN_VALUE_CHARS, Mask
-from codexrun_pod.runner.logs.upload_to_gate import LogUploader
+from codexrun_pod.runner.logs.upload_to_gate import LogUploader, put
 from codexrun_pod.runner.settings import CannotStartError, Settings, from_env
 from codexrun_pod.runner.supervise import Supervisor
 from codexrun_pod.runner.termination_report import TerminationReport
 
 GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
 GATE_POLL_SECONDS = 0.1
+MASK_KEY_BYTES = 32
 ARTIFACT_SECONDS = 20.0  # for a large repository's patch
 # When the pod is being stopped: 15 s are the runner's, and the log comes after.
 HURRIED_SECONDS = 3.0
@@ -110,6 +113,7 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     stop = wait_for_gate(supervisor, time_limits)
     if stop is not None:
         return _end(log, report, supervisor, CodexExit(None, stop), stop.failure)
+    give_mask(settings, log)
     thread = None
     if settings.resume:
         resumed = resume.prepare(settings, supervisor.pause)
@@ -160,6 +164,21 @@ def wait_for_gate(supervisor: Supervisor, time_limits: watchdogs.TimeLimits) -> 
     raise CannotStartError("internal", silent)
 
 
+def give_mask(settings: Settings, log: Log) -> None:
+    """Let the gate recognise the Secrets, which it does not hold: a provider may quote in an error
+    what it was sent, and the gate tells of that."""
+    if not log.mask.active:
+        return
+    digests = json.dumps(log.mask.digests(os.urandom(MASK_KEY_BYTES))).encode()
+    try:
+        put(settings.gate_port, "/mask", digests)
+    except (OSError, http.client.HTTPException) as error:  # such as a gate of an earlier version
+        reason = f"the gate did not take it: {error or type(error).__name__}"
+        log.write_own(
+            "mask.not_taken", status="starting", phase="prompt", level="warning", reason=reason
+        )
+
+
 def _end(
     log: Log,
     report: TerminationReport,
@@ -170,6 +189,8 @@ def _end(
     """Write the termination message first, artifacts and log line after: the message must be there
     even when the gate or the log's reader is stuck."""
     progress = supervisor.progress if supervisor else Progress()
+    if failure is not None:  # before anything is cut off it: half a secret would stay
+        failure = Failure(failure.class_, log.mask.text(failure.message))
     proven = failure is None and ended.code == 0 and progress.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     status = "stopping" if stopped == "signal" else "failed"

@@ -1,18 +1,25 @@
-"""Two job types of configs/jobs on each kind of provider: the rows "works" of the table in
+"""Two job types of configs/jobs on each kind of provider, and what each refuses: the table in
 docs/model-endpoint.md."""
 
 import base64
 import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
 
+import providers
 import pytest
-from codex_stand import REPOSITORY, Pod
-from providers import PROVIDERS, REVIEW, Provider, serve
+from codex_stand import REPOSITORY, Pod, Result
+from providers import PROVIDERS, REVIEW, Provider, Zoo, serve
+from verdicts import status_of
 
 from codexrun_core.prompts import manifests
 from codexrun_core.schemas.inputs import check_inputs
 
+Json = dict[str, Any]
+
 FOLDER = manifests.load(REPOSITORY)
-JOBS = {
+JOBS: dict[str, tuple[Json, str]] = {
     "hello": ({"name": "world"}, "Hello!"),
     "code-review": ({"focus": "errors", "base": "HEAD"}, json.dumps(REVIEW)),
 }
@@ -23,29 +30,44 @@ def names(provider: type[Provider]) -> str:
     return provider.__name__
 
 
-@pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("provider", PROVIDERS, ids=names)
-def test_a_job_type_works_with_each_provider(pod: Pod, provider: type[Provider], job: str) -> None:
-    given, message = JOBS[job]
+def play(
+    pod: Pod,
+    server: Zoo,
+    job: str,
+    *,
+    schema: Json | None = None,
+    model: str = "gpt-5.5",
+    **settings: Any,
+) -> Result:
+    """A run of a job type, with its own outputSchema or another; settings: of the gate."""
+    given, _ = JOBS[job]
     (spec,) = [each["spec"] for each in FOLDER.job_types if each["metadata"]["name"] == job]
-    schema = spec.get("outputSchema")
+    schema = schema or spec.get("outputSchema")
     text = base64.b64encode(json.dumps(schema).encode()).decode()
     environment = {"CODEXRUN_OUTPUT_SCHEMA": text} if schema else {}
     allowed = spec.get("allowedTools", ["shell", "apply_patch"])
+    pod.start_gate(
+        max_tokens=spec["limits"]["maxTokens"],
+        environment=environment,
+        allowedTools=allowed,
+        **{**server.gate_settings, **settings},
+    )
+    pod.start_runner(
+        FOLDER.index.find(job, spec["prompt"]["version"]).text,
+        check_inputs(spec["inputsSchema"], given),
+        env=environment,
+        allowedTools=allowed,
+        model=model,
+    )
+    return pod.end()
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("provider", PROVIDERS, ids=names)
+def test_a_job_type_works_with_each_provider(pod: Pod, provider: type[Provider], job: str) -> None:
+    _, message = JOBS[job]
     with serve(provider) as server:
-        pod.start_gate(
-            max_tokens=spec["limits"]["maxTokens"],
-            environment=environment,
-            allowedTools=allowed,
-            **server.gate_settings,
-        )
-        pod.start_runner(
-            FOLDER.index.find(job, spec["prompt"]["version"]).text,
-            check_inputs(spec["inputsSchema"], given),
-            env=environment,
-            allowedTools=allowed,
-        )
-        result = pod.end()
+        result = play(pod, server, job)
 
     assert result.code == 0, (result.runner, result.gate)
     assert result.runner["finalMessage"] == message
@@ -54,8 +76,98 @@ def test_a_job_type_works_with_each_provider(pod: Pod, provider: type[Provider],
     assert "lastError" not in result.gate
     if provider.complete:
         assert result.gate["usage"]["totalTokens"] == 2 * 9050
-    if schema:
+    if job == "code-review":
         assert result.gate["output"]["ok"]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A cell "refused": what a run on a provider ends with. row: the table's; requests: how often
+    the provider is asked; options: of `play`."""
+
+    row: str
+    provider: type[Provider]
+    message: str
+    class_: str = "model_error"
+    requests: int = 1
+    options: Json = field(default_factory=dict)
+
+
+LOOSE = {"type": "object", "properties": {"summary": {"type": "string"}}}
+REFUSED = [
+    Refused(
+        "OpenAI",
+        providers.OpenAI,
+        "the provider does not take the job type's outputSchema",
+        options={"schema": LOOSE},
+    ),
+    Refused(
+        "Azure OpenAI",
+        providers.Azure,
+        "model.upstreamURL has to end where /responses begins",
+        options={"upstream": "{url}/openai"},
+    ),
+    Refused(
+        "Azure OpenAI",
+        providers.Azure,
+        "the endpoint does not have this model",
+        options={"model": "gpt-6-sol"},
+    ),
+    Refused(
+        "vLLM", providers.ShortVLLM, "the conversation no longer fits into the model's context"
+    ),
+    Refused("vLLM", providers.OldVLLM, "the endpoint does not take a tool as Codex offers it"),
+    Refused(
+        "vLLM",
+        providers.SingleTurnVLLM,
+        "the endpoint refuses the request and would refuse it again",
+        requests=2,
+    ),
+    Refused("LiteLLM", providers.SpentLiteLLM, "the account's quota is used up", "quota"),
+    Refused("LiteLLM", providers.BalancedLiteLLM, "have it keep a run at one of them", requests=2),
+    Refused(
+        "LiteLLM", providers.WrappingLiteLLM, "the endpoint does not take a tool as Codex offers it"
+    ),
+    Refused("LiteLLM", providers.ChattingLiteLLM, "the endpoint has to speak the Responses API"),
+    Refused(
+        "OpenRouter", providers.ModeratedOpenRouter, "the provider's own policy refuses", "policy"
+    ),
+    Refused("OpenRouter", providers.SpentOpenRouter, "the account's quota is used up", "quota"),
+    Refused(
+        "Ollama",
+        providers.Ollama,
+        "the endpoint does not have this model",
+        options={"model": "gpt-6-sol"},
+    ),
+    Refused("Ollama", providers.OldOllama, "nothing answers there"),
+    Refused(
+        "a corporate proxy",
+        providers.LoginProxy,
+        "a proxy or firewall on the way has answered, not the model",
+    ),
+    Refused(
+        "a corporate proxy",
+        providers.BlockingProxy,
+        "a proxy or firewall on the way has answered, not the model",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "case", REFUSED, ids=lambda case: f"{case.provider.__name__}: {case.message}"
+)
+def test_a_provider_that_refuses_is_asked_once_and_told_of(pod: Pod, case: Refused) -> None:
+    with serve(case.provider) as server:
+        options = {**case.options}
+        if upstream := options.get("upstream"):
+            options["upstream"] = upstream.format(url=f"http://127.0.0.1:{server.server_port}")
+        result = play(pod, server, "hello", **options)
+
+    failure = status_of(result.code, result.runner, result.gate).failure
+    assert failure is not None, result
+    assert case.message in failure.message
+    assert (failure.class_.value, failure.retryable) == (case.class_, False)
+    assert len(server.requests) == case.requests
 
 
 TITLES = {"VLLM": "vLLM", "CorporateProxy": "a corporate proxy", "Azure": "Azure OpenAI"}
@@ -64,3 +176,9 @@ TITLES = {"VLLM": "vLLM", "CorporateProxy": "a corporate proxy", "Azure": "Azure
 def test_the_documentation_has_a_row_for_each() -> None:
     for provider in PROVIDERS:
         assert f"| {TITLES.get(provider.__name__, provider.__name__)} |" in TABLE
+
+
+def test_the_documentation_has_each_refusal_and_no_other() -> None:
+    cells = re.findall(r"^\| ([^|]+) \| work[^|]* \| ([^|]+) \|$", TABLE, re.M)
+    documented = {(row, message) for row, cell in cells for message in re.findall('"(.*?)"', cell)}
+    assert documented == {(case.row, case.message) for case in REFUSED}

@@ -114,6 +114,18 @@ def test_the_environment_of_a_job_type_reaches_commands_and_nothing_else_does(po
     assert "en-öß-17" not in json.dumps(result.runner, ensure_ascii=False)
 
 
+def test_git_asks_nobody_also_in_a_terminal(pod):
+    """https://github.com/openai/codex/issues/3520"""
+    command = "printf 'protocol=https\\nhost=h.example\\n\\n' | git credential fill"
+    arguments = json.dumps({"cmd": command, "tty": True, "yield_time_ms": 20_000})
+    call = {"type": "function_call", "name": "exec_command", "arguments": arguments}
+    pod.start_gate()
+    pod.start_runner(f"scenario: call-1\ncall: {json.dumps(call)}")
+    result = pod.end()
+    assert result.code == 0, result
+    assert "terminal prompts disabled" in result.runner["finalMessage"]
+
+
 def test_the_agent_cannot_find_the_key(pod):
     result = pod.play("env-probe")
     assert result.code == 0

@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from codex_stand import KEY
+from providers import Provider, serve
+from verdicts import status_of
 
 CANARY = "c4n/ry+t0ken=71"
 COMMAND = (
@@ -77,6 +79,55 @@ def test_a_canary_is_nowhere(pod, artifacts):
     assert "TOKEN" in warning
     (line,) = [line for line in result.lines if line.get("text") == "artifact.left_out"]
     assert "TOKEN" in line["reason"]
+
+
+class Quoting(Provider):
+    """Refuses the second request, and quotes what the command has printed, as vLLM does
+    (https://github.com/vllm-project/vllm/issues/45273)."""
+
+    def items(self, body):
+        call = {"type": "function_call", "id": "fc_1", "call_id": "call_1"}
+        return [call | {"name": "exec_command", "arguments": '{"cmd": "echo $TOKEN"}'}]
+
+    def refuse(self, body):
+        printed = [item for item in body["input"] if item["type"] == "function_call_output"]
+        if printed:
+            assert CANARY in printed[0]["output"]
+            words = f"1 validation error: {{'loc': ('body', 'input'), 'input': {printed}}}"
+            self.error(400, message=words)
+        return bool(printed)
+
+
+def test_a_canary_that_the_provider_quotes_is_nowhere(pod, artifacts):
+    with serve(Quoting) as server:
+        pod.start_gate(**server.gate_settings)
+        pod.start_runner("say it", env={"TOKEN": CANARY}, maskEnv=["TOKEN"])
+        result = pod.end()
+    assert len(server.requests) == 2
+    failure = status_of(result.code, result.runner, result.gate).failure
+    assert failure.class_ == "model_error"
+    assert "1 validation error" in failure.message
+    assert "***" in failure.message
+    assert_nowhere(CANARY, everything(pod, artifacts))
+    for half in (CANARY[:8], CANARY[-8:]):
+        assert half not in failure.message
+
+
+def test_a_canary_that_an_mcp_server_prints_as_it_fails_is_nowhere(pod, artifacts):
+    pod.start_gate()
+    command = ["sh", "-c", "echo $TOKEN >&2; echo $TOKEN; exit 3"]
+    server = {"name": "tracker", "command": command, "env": ["TOKEN"]}
+    pod.start_runner(
+        "scenario: message",
+        env={"TOKEN": CANARY},
+        maskEnv=["TOKEN"],
+        mcpServers=[server],
+        allowedTools=["mcp:tracker"],
+    )
+    result = pod.end()
+    assert result.code == 1
+    assert "tracker" in result.runner["failure"]["message"]
+    assert_nowhere(CANARY, everything(pod, artifacts))
 
 
 def test_a_canary_in_a_binary_file_withholds_the_patch(pod, artifacts):

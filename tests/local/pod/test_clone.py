@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -68,8 +69,8 @@ BEHIND_PROXY = "http://git.example.com"  # of a request that this server gets as
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """`git http-backend` as CGI; /private wants a password, /moved redirects, /empty.git is
-    empty."""
+    """`git http-backend` as CGI; /private wants a password, /quoting too, and says it in its
+    refusal; /moved redirects, /empty.git is empty."""
 
     root = ""
     failures: ClassVar[list[int]] = []  # statuses that the next requests get
@@ -86,8 +87,19 @@ class Backend(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", self.path.replace("/moved/", "/public/"))
             self.end_headers()
             return
+        if path.startswith("/quoting/") and (shown := self.headers.get("Authorization")):
+            decoded = base64.b64decode(shown.removeprefix("Basic ")).decode()
+            refusal = f"ERR {decoded} and {quote(decoded)} are no longer valid, {shown}\n".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+            self.end_headers()
+            service = b"# service=git-upload-pack\n"
+            packet = b"%04x%s0000%04x%s" % (len(service) + 4, service, len(refusal) + 4, refusal)
+            self.wfile.write(packet)
+            return
         expected = "Basic " + base64.b64encode(b"robot:pa$$ w0rd'\"").decode()
-        if path.startswith("/private/") and self.headers.get("Authorization") != expected:
+        closed = path.startswith(("/private/", "/quoting/"))
+        if closed and self.headers.get("Authorization") != expected:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self.send_header("Content-Length", "0")
@@ -352,6 +364,28 @@ def test_credentials_are_used_and_left_nowhere(run):
         assert b"w0rd" not in text
         assert b"robot" not in text
         assert b"secrets" not in text
+
+
+def test_credentials_that_the_host_quotes_are_told_nowhere(run):
+    password = "pa$$ w0rd'\""
+    code, message, _, line = run("/quoting/app.git", username="robot", password=password)
+    assert code == 1
+    assert "no longer valid" in message["failure"]["message"]
+    whole = f"robot:{password}"
+    for form in ("w0rd", "robot", quote(whole)[-9:], base64.b64encode(whole.encode()).decode()):
+        assert form not in json.dumps([message, line]), form
+
+
+def test_credentials_are_shown_by_way_of_a_proxy_and_for_any_ref(run, server):
+    code, message, workspace, _ = run(
+        "/private/app.git",
+        "refs/pull/7/head",
+        username="robot",
+        password="pa$$ w0rd'\"",
+        proxied=True,
+    )
+    assert code == 0, message
+    assert git("rev-parse", "HEAD", cwd=workspace) == server[1]["proposed"]
 
 
 def test_credentials_that_are_no_text_are_said_so(run, tmp_path):

@@ -5,6 +5,8 @@ import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -182,6 +184,24 @@ async def test_chunks_pass_as_they_come(stand):
         assert activity["idleSeconds"] < 500
         more.set()
         await answer.read()
+
+
+def timers_to(port):
+    """Return the kinds of timers of the connections to a port: proc(5), tcp."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[5][:2] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+async def test_a_silent_connection_is_kept_alive(stand):
+    """By TCP: whatever stands between forgets a connection that says nothing while a model
+    thinks."""
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released, DELTA)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        port = urlsplit(stand.ledger.settings.endpoint.responses).port
+        assert timers_to(port) == ["02"], "of keep-alive probes"
+        released.set()
 
 
 async def test_without_a_key_file_no_key_is_sent(stand, tmp_path):

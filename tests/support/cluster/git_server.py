@@ -1,5 +1,5 @@
 """A Git server for the tests, run in a pod: smart HTTP with a password, and paths that misbehave.
-Standard library only.
+Standard library only. With GIT_CERTIFICATE, a folder with tls.crt and tls.key, behind TLS.
 
 /repo.git       one commit on main, another on branch topic and in refs/pull/7/head, tag v1
 /private.git    the same behind user "bot", password from the environment
@@ -10,6 +10,7 @@ Standard library only.
 
 import base64
 import os
+import ssl
 import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -116,14 +117,28 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(int(headers.pop("Status", "200").split()[0]))
         for name, value in headers.items():
             self.send_header(name, value)
+        # The end of the connection would be one that TLS has not ended.
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
     do_POST = do_GET  # noqa: N815
 
 
-if __name__ == "__main__":
+def serve(port: int) -> None:
     make_repository()
     make_jobs()
+    server = ThreadingHTTPServer(("", port), Handler)
+    if folder := os.environ.get("GIT_CERTIFICATE"):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
+        # A probe that says nothing must not keep others from being accepted.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     print("serving", flush=True)
-    ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(8000)

@@ -29,6 +29,10 @@ BARE_USAGE = {"input_tokens": 9000, "output_tokens": 50, "total_tokens": 9050}
 REVIEW = {"summary": "Nothing to find.", "findings": []}
 
 
+LOGIN = b"<!doctype html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
+BLOCKED = b"<html><head><title>Web Gateway: blocked</title></head><body>No.</body></html>"
+
+
 class Provider(BaseHTTPRequestHandler):
     """A server of the Responses API without peculiarities; each one below has its own."""
 
@@ -113,6 +117,13 @@ class Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
+    def page(self, status: int, text: bytes, media_type: str = "text/html") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
     def log_message(self, *_: object) -> None:
         """Print nothing."""
 
@@ -167,11 +178,16 @@ class Azure(Provider):
         self.error(429, {"Retry-After": "1"}, code="429", message=words)
 
     def refuse(self, body: Json) -> bool:
-        if self.headers.get("api-key") != KEY:
+        if urlsplit(self.path).path != "/openai/v1/responses":
+            self.answer(404, {"error": {"code": "404", "message": "Resource not found"}})
+        elif self.headers.get("api-key") != KEY:
             words = "Access denied due to invalid subscription key or wrong API endpoint."
             self.error(401, code="401", message=words)
         elif "api-version=preview" not in urlsplit(self.path).query:
             self.answer(404, {"error": {"code": "404", "message": "Resource not found"}})
+        elif body["model"] != "gpt-5.5":
+            words = "The API deployment for this resource does not exist."
+            self.error(404, code="DeploymentNotFound", message=words)
         elif any(item.get("id", "").startswith("rs_") for item in body["input"]):
             words = "Item with id 'rs_1' not found. Items are not persisted when `store` is false."
             self.error(400, code=None, type="invalid_request_error", message=words)
@@ -189,24 +205,67 @@ class VLLM(Provider):
 
     usage: ClassVar[Json | None] = BARE_USAGE
     end = b"data: [DONE]\n\n"
+    context = 131_072
 
     def refuse(self, body: Json) -> bool:
         requested = 9000 + body.get("max_output_tokens", 0)
-        if requested > 131_072:
+        is_too_long = requested > self.context
+        if is_too_long:
             words = (
-                f"This model's maximum context length is 131072 tokens; you requested {requested}"
+                f"This model's maximum context length is {self.context} tokens; you requested"
+                f" {requested}"
             )
             error = {"object": "error", "message": words, "type": "BadRequestError", "code": 400}
             self.answer(400, error)
-        return requested > 131_072
+        return is_too_long
+
+
+class ShortVLLM(VLLM):
+    """Started with a --max-model-len that no conversation of Codex fits in."""
+
+    context = 8192
+
+
+class OldVLLM(VLLM):
+    """Knows functions alone among tools, and quotes what it does not know
+    (https://github.com/vllm-project/vllm/issues/42475)."""
+
+    def refuse(self, body: Json) -> bool:
+        unknown = [
+            f" {{'type': 'literal_error', 'loc': ('body', 'tools', {number}, 'FunctionTool',"
+            f" 'type'), 'msg': \"Input should be 'function'\", 'input': {tool['type']!r}}}"
+            for number, tool in enumerate(body["tools"])
+            if tool["type"] != "function"
+        ]
+        if unknown:
+            words = "\n".join([f"{len(unknown)} validation errors:", *unknown])
+            self.error(400, message=words, type="Bad Request", param=None, code=400)
+        return bool(unknown)
+
+
+class SingleTurnVLLM(VLLM):
+    """Takes no conversation that has a call of a tool in it
+    (https://github.com/vllm-project/vllm/issues/45273)."""
+
+    def refuse(self, body: Json) -> bool:
+        calls = [item for item in body["input"] if item["type"] == "function_call"]
+        if calls:
+            words = f"1 validation error:\n {{'loc': ('body', 'input', 'str'), 'input': {calls}}}"
+            self.error(400, message=words, type="Bad Request", param=None, code=400)
+        return bool(calls)
 
 
 class LiteLLM(Provider):
     """Streams without usage (https://github.com/BerriAI/litellm/issues/38176), tells its provider's
-    rate limit as one of its own (https://github.com/jasonacox/TinyLLM/issues/17), and adds headers
-    about the call (https://docs.litellm.ai/docs/proxy/response_headers)."""
+    rate limit as one of its own (https://github.com/jasonacox/TinyLLM/issues/17), adds headers
+    about the call (https://docs.litellm.ai/docs/proxy/response_headers), and passes on events that
+    the Responses API does not have (https://github.com/BerriAI/litellm/issues/29254)."""
 
     usage: ClassVar[Json | None] = None
+    alive = (
+        event("response.reasoning_content.delta", delta="hm", item_id="x")
+        + b'data: {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": []}\n\n'
+    )
     complete = False
     rate_limits = 1
     headers_down: ClassVar[dict[str, str]] = {
@@ -218,6 +277,66 @@ class LiteLLM(Provider):
             "litellm.RateLimitError: AzureException RateLimitError. Please retry after 1 seconds"
         )
         self.error(429, code="429", type="throttling_error", message=words)
+
+
+class SpentLiteLLM(LiteLLM):
+    """The key has a budget at the proxy (https://docs.litellm.ai/docs/proxy/users)."""
+
+    def refuse(self, body: Json) -> bool:
+        words = "Budget has been exceeded! Current cost: 10.5, Max budget: 10.0"
+        self.error(400, code="400", type="budget_exceeded", param=None, message=words)
+        return True
+
+
+class BalancedLiteLLM(LiteLLM):
+    """Hands the second request to another deployment than the first
+    (https://github.com/BerriAI/litellm/issues/18094)."""
+
+    rate_limits = 0
+
+    def refuse(self, body: Json) -> bool:
+        has_thought = any(item["type"] == "reasoning" for item in body["input"])
+        if has_thought:
+            inner = {
+                "message": "The encrypted content gAAA...Za4= could not be verified.",
+                "type": "invalid_request_error",
+                "code": "invalid_encrypted_content",
+            }
+            words = (
+                "litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException -"
+                f" {json.dumps({'error': inner}, indent=1)}. Received Model Group={body['model']}"
+            )
+            self.error(400, code="400", type=None, param=None, message=words)
+        return has_thought
+
+
+class WrappingLiteLLM(LiteLLM):
+    """Tells a refusal of its provider as a fault of its own
+    (https://github.com/BerriAI/litellm/issues/36182)."""
+
+    def refuse(self, body: Json) -> bool:
+        inner = {
+            "code": "validation_error",
+            "message": "Invalid Value: 'tools.namespace'. User-defined namespace 'functions'"
+            " collides with an existing tool namespace.",
+            "type": "invalid_request_error",
+        }
+        words = f"litellm.APIConnectionError: MantleException - {json.dumps({'error': inner})}"
+        self.error(500, code="500", type=None, param=None, message=words)
+        return True
+
+
+class ChattingLiteLLM(LiteLLM):
+    """Passes the events of chat completions on
+    (https://github.com/7836246/cursor2api/issues/116 has the like of it)."""
+
+    rate_limits = 0
+
+    def events(self, body: Json) -> list[bytes]:
+        chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": [{"delta": {}}]}
+        return [f"data: {json.dumps(chunk)}\n\n".encode(), b"data: [DONE]\n\n"]
+
+    alive = b""
 
 
 class OpenRouter(Provider):
@@ -235,6 +354,19 @@ class OpenRouter(Provider):
         self.error(200, code=502, message="Provider returned error", metadata=metadata)
 
 
+class ModeratedOpenRouter(OpenRouter):
+    def refuse(self, body: Json) -> bool:
+        words = "Your chosen model requires moderation and your input was flagged"
+        self.error(403, code=403, message=words, metadata={"reasons": ["violence"]})
+        return True
+
+
+class SpentOpenRouter(OpenRouter):
+    def refuse(self, body: Json) -> bool:
+        self.error(402, code=402, message="Insufficient credits")
+        return True
+
+
 class Ollama(Provider):
     """Wants no key, and counts without details (https://docs.ollama.com/api/openai-compatibility).
     Its errors are texts (https://docs.ollama.com/api/errors)."""
@@ -246,6 +378,14 @@ class Ollama(Provider):
         if is_unknown:
             self.answer(404, {"error": f"model '{body['model']}' not found"})
         return is_unknown
+
+
+class OldOllama(Ollama):
+    """Has no /v1/responses."""
+
+    def refuse(self, body: Json) -> bool:
+        self.page(404, b"404 page not found", "text/plain")
+        return True
 
 
 class CorporateProxy(Provider):
@@ -268,6 +408,18 @@ class CorporateProxy(Provider):
             self.answer(400, {"error": {"message": "this is a proxy"}})
             return True
         return super().refuse(body)
+
+
+class LoginProxy(CorporateProxy):
+    def refuse(self, body: Json) -> bool:
+        self.page(200, LOGIN)
+        return True
+
+
+class BlockingProxy(CorporateProxy):
+    def refuse(self, body: Json) -> bool:
+        self.page(403, BLOCKED)
+        return True
 
 
 PROVIDERS: tuple[type[Provider], ...] = (

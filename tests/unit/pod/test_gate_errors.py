@@ -134,6 +134,22 @@ SCHEMA = "Invalid schema for response_format 'codex_output_schema'"
 CONTEXT = "This model's maximum context length is 32768 tokens. However, you requested 39197"
 
 
+# https://github.com/BerriAI/litellm/issues/36182
+COLLISION = "Invalid Value: 'tools.namespace'. User-defined namespace 'functions' collides"
+RELAYED = body("validation_error", COLLISION, "invalid_request_error")
+# https://github.com/BerriAI/litellm/issues/18094
+ENCRYPTED = (
+    '{\n "error": {\n "message": "The encrypted\ncontent gAAA...Za4= could not be verified.",\n'
+    ' "type": "invalid_request_error",\n "param":\nnull,\n'
+    ' "code": "invalid_encrypted_content"\n }\n}'
+)
+# https://github.com/vllm-project/vllm/issues/42475
+LITERAL = (
+    "1 validation error:\n {'type': 'literal_error', 'loc': ('body', 'tools', 11, 'FunctionTool',"
+    " 'type'), 'msg': \"Input should be 'function'\", 'input': 'namespace'}"
+)
+
+
 def vllm_before_0_10(message, type_, code):
     """https://github.com/foundation-model-stack/fms-guardrails-orchestrator/issues/511"""
     return json.dumps({"object": "error", "message": message, "type": type_, "code": code})
@@ -252,6 +268,114 @@ SHAPES = [
         False,
         "violates",
         "change the prompt",
+    ),
+    (
+        "LiteLLM: its provider's refusal, under another status",
+        500,
+        body("500", f"litellm.APIConnectionError: MantleException - {RELAYED}", None),
+        "model_error",
+        False,
+        "collides",
+        "a tool as Codex offers it",
+    ),
+    (
+        "LiteLLM: a code of its provider",
+        400,
+        body("400", f"litellm.ContentPolicyViolationError: AzureException - {ENCRYPTED}", None),
+        "model_error",
+        False,
+        "could not be verified",
+        "keep a run at one",
+    ),
+    (
+        "LiteLLM: a code of its provider, as Python prints it",
+        400,
+        body(
+            "400",
+            "litellm.BadRequestError: Error code: 400 - {'error': {'message': 'too large',"
+            " 'type': 'invalid_request_error', 'code': 'context_length_exceeded'}}",
+            None,
+        ),
+        "model_error",
+        False,
+        "too large",
+        "longer one",
+    ),
+    (
+        "LiteLLM: any other refusal of its provider, under another status",
+        500,
+        body(
+            "500",
+            "litellm.APIConnectionError: " + body(None, "Unexpected role", "invalid_request_error"),
+            None,
+        ),
+        "model_error",
+        False,
+        "Unexpected role",
+        "what the message names",
+    ),
+    (
+        "LiteLLM: what passes at its provider",
+        500,
+        body("500", "litellm.APIConnectionError: " + body(None, "busy", "server_error"), None),
+        "model_error",
+        True,
+        "busy",
+        "retry",
+    ),
+    (
+        "vLLM: a kind of tool",
+        400,
+        body(400, LITERAL, "Bad Request"),
+        "model_error",
+        False,
+        "Input should be 'function'",
+        "a tool as Codex offers it",
+    ),
+    (
+        "vLLM: a kind of tool, for gpt-oss",
+        400,
+        body(400, "tool type namespace not supported", "BadRequestError"),
+        "model_error",
+        False,
+        "namespace",
+        "a tool as Codex offers it",
+    ),
+    (
+        "llama.cpp: a kind of tool",
+        400,
+        body(400, "'type' of tool must be 'function'", "invalid_request_error"),
+        "model_error",
+        False,
+        "of tool",
+        "a tool as Codex offers it",
+    ),
+    (
+        "LM Studio: a kind of tool, named by its place alone",
+        400,
+        body("invalid_string", "Invalid", "invalid_request_error", param="tools.8.type"),
+        "model_error",
+        False,
+        "Invalid (tools.8.type)",
+        "a tool as Codex offers it",
+    ),
+    (
+        "Azure: an empty description",
+        400,
+        body("empty_string", "Invalid 'input[0].tools[0].description': empty string."),
+        "model_error",
+        False,
+        "empty string",
+        "a tool as Codex offers it",
+    ),
+    (
+        "vLLM: the conversation of a second turn",
+        400,
+        body(400, "1 validation error: {'type': 'string_type', 'loc': ('body', 'input', 'str')}"),
+        "model_error",
+        False,
+        "('body', 'input', 'str')",
+        "what the message names",
     ),
     ("OpenRouter: credits", 402, body(402, "Insufficient credits"), "quota", False, "", "bill"),
     (

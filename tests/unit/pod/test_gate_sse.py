@@ -17,6 +17,29 @@ CREATED = event("response.created", response={"id": "r"})
 DELTA = event("response.output_text.delta", delta='"response.completed" \r\n\n data: error')
 COMPLETED = event("response.completed", response={"usage": {"input_tokens": 1}})
 
+CHUNK = 'data: {"id": "c", "object": "chat.completion.chunk", "choices": []}\n\n'
+KEEPALIVE = event("keepalive")
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_foreign"),
+    [
+        (CHUNK + "data: [DONE]\n\n", True),
+        (KEEPALIVE + CHUNK, True),
+        (CREATED + CHUNK + DELTA, False),
+        (CHUNK + CREATED, False),
+        (KEEPALIVE, False),
+        (": alive\n\n", False),
+        ("data: [DONE]\n\n", False),
+        ("", False),
+    ],
+)
+def test_events_of_another_api_are_told_apart(stream, is_foreign):
+    events = EventStream()
+    events.feed(stream.encode())
+    assert events.is_foreign == is_foreign
+
+
 STREAMS = [
     ("completed", CREATED + DELTA + COMPLETED, LastEvent("completed", {"input_tokens": 1}), True),
     (

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from codexrun_core.codex.events import Event
 from codexrun_pod import termination
+from codexrun_pod.masking import DigestMask, Mask
 from codexrun_pod.runner import resume, settings, supervise, watchdogs
 from codexrun_pod.runner.codex import config as codex_config
 from codexrun_pod.runner.codex.progress import Failure, Progress, is_instructions_cut
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.settings import ConfigError
 from codexrun_pod.runner.termination_report import TerminationReport
 
@@ -92,6 +92,48 @@ def test_base64_that_is_broken_into_lines_is_masked(width):
     lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
     shown = mask_of(secret).text("\n".join(lines))
     assert len(shown.replace("***", "").replace("\n", "")) <= 8, shown
+
+
+KEY = b"k" * 32
+
+
+@given(SECRET, DIGITS, DIGITS, st.integers(0, 9))
+def test_digests_mask_every_form_that_the_values_mask(secret, before, after, choice):
+    mask = mask_of(secret)
+    form = mask._forms[choice % len(mask._forms)]
+    digests = json.loads(json.dumps(mask.digests(KEY)))
+    assert DigestMask(digests).text(f"{before}{form}{after}") == f"{before}***{after}"
+    assert secret not in json.dumps(digests, ensure_ascii=False)
+
+
+@given(SECRET, st.text(max_size=40))
+def test_digests_mask_nothing_else(secret, text):
+    mask = mask_of(secret)
+    shown = DigestMask(mask.digests(KEY)).text(text)
+    assert (shown == text) == (not mask.names_in(text))
+
+
+def test_digests_mask_secrets_that_overlap():
+    mask = DigestMask(mask_of("abc12345", "345-long").digests(KEY))
+    assert mask.text("x abc12345-long y abc12345 z") == "x *** y *** z"
+
+
+@pytest.mark.parametrize(
+    "digests",
+    [
+        [],
+        {"key": "no hex"},
+        {"key": 1},
+        {"key": "00" * 65},
+        {"key": "00", "forms": 1},
+        {"key": "00", "forms": [["a", "b", "c"]]},
+        {"key": "00", "forms": [["a", 0, "c"]]},
+        {"key": "00", "forms": [[[], 7, "c"]]},
+    ],
+)
+def test_what_is_no_digests_is_refused(digests):
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong with it
+        DigestMask(digests)
 
 
 def test_a_short_value_is_not_masked_and_named():
@@ -437,6 +479,7 @@ def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
         {"CODEXRUN_RUN": "x", "A": "secret", "PATH": "/bin"}, mine
     )
     assert environment == {
+        "GIT_TERMINAL_PROMPT": "0",
         "A": "secret",
         "PATH": "/bin",
         "HOME": str(mine.home),
@@ -444,6 +487,12 @@ def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
         "NO_PROXY": "127.0.0.1,localhost,::1",
         "no_proxy": "127.0.0.1,localhost,::1",
     }
+
+
+def test_what_an_image_says_of_git_s_questions_stands(tmp_path):
+    mine = settings.from_env(environ(tmp_path))
+    said = {"GIT_TERMINAL_PROMPT": "1"}
+    assert codex_config.environment(said, mine)["GIT_TERMINAL_PROMPT"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from codexrun_core.pod_contract import GATE_STOPPING_FILE, ReportKey
@@ -18,8 +19,10 @@ from codexrun_pod.gate.account.meter import Account
 from codexrun_pod.gate.policy.output import NO_MESSAGE
 from codexrun_pod.gate.policy.verdicts import Limits, Tries
 from codexrun_pod.gate.settings import Settings
+from codexrun_pod.masking import DigestMask
 
 STATE = "account.json"
+MASK = "mask.json"
 
 
 class Ledger:
@@ -34,6 +37,9 @@ class Ledger:
         self.on_change: Callable[[], None] = lambda: None  # called whenever the account has changed
         self.log_bytes = 0  # of the agent's log, with the api
         self.log_complete = False
+        self.mask = DigestMask({})  # of the agent's Secrets, from when the runner has given it on
+        self.mask_given = False
+        self._load_mask()
         self.account = self._load()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
@@ -50,6 +56,26 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.log("account.lost", level="error", reason=f"{type(error).__name__}: {error}")
             return Account(complete=False)
+
+    def _load_mask(self) -> None:
+        try:
+            self.mask = DigestMask(json.loads((self.settings.state_dir / MASK).read_bytes()))
+            self.mask_given = True
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            self.log("mask.lost", level="error", reason=f"{type(error).__name__}: {error}")
+
+    def take_mask(self, digests: Any) -> None:
+        """Mask what is told from now on. digests: of `Mask.digests`; they outlive this instance.
+
+        Raises:
+            ValueError: they are something else.
+            OSError: they cannot be written down.
+        """
+        mask = DigestMask(digests)
+        _replace(self.settings.state_dir / MASK, json.dumps(digests))
+        self.mask, self.mask_given = mask, True
 
     @property
     def limits(self) -> Limits:
@@ -83,14 +109,10 @@ class Ledger:
         self.last_byte = max(self.last_byte, time.monotonic() + ahead)
 
     def save(self, account: Account) -> None:
-        """Make `account` the account, in memory and in the state file (whole or not at all;
-        survives kill -9)."""
-        self.account = account
-        path = self.settings.state_dir / STATE
-        fresh = path.with_suffix(".new")
+        """Make `account`, masked, the account, in memory and in the state file."""
+        self.account = meter.masked(account, self.mask.text)
         try:
-            fresh.write_text(json.dumps(meter.to_json(account)))
-            os.replace(fresh, path)  # noqa: PTH105 - reads as the system call it is about
+            _replace(self.settings.state_dir / STATE, json.dumps(meter.to_json(self.account)))
         except OSError as error:
             self.log("account.unsaved", level="error", reason=str(error))
 
@@ -136,12 +158,30 @@ class Ledger:
         return {key: value for key, value in {**used, **extra}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
-        """Write one line to stdout; never a header and never a body."""
+        """Write one line to stdout; never a header and never a body. Texts are masked."""
         settings = self.settings
+        masked = {key: self.masked(value) for key, value in fields.items()}
         seed = {
             "run_id": settings.run_id,
             "job_type": settings.job_type,
             "attempt": settings.attempt,
         }
-        sys.stdout.buffer.write(loglines.line("gate", text=text, **seed, **fields))
+        sys.stdout.buffer.write(loglines.line("gate", text=text, **seed, **masked))
         sys.stdout.buffer.flush()
+
+    def masked(self, value: Any) -> Any:
+        """Return a text, or a list of texts, masked; anything else as it is."""
+        if isinstance(value, list):
+            return [self.masked(item) for item in value]
+        return self.mask.text(value) if isinstance(value, str) else value
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file, whole or not at all; it survives kill -9.
+
+    Raises:
+        OSError: it is as it was.
+    """
+    fresh = path.with_suffix(".new")
+    fresh.write_text(content)
+    os.replace(fresh, path)  # noqa: PTH105 - reads as the system call it is about

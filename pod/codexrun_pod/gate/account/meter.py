@@ -7,7 +7,7 @@ the most that it can have been, and makes the account incomplete (docs/prices.md
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -159,12 +159,19 @@ def noted(
 
 
 def answered(
-    account: Account, last: LastEvent, received: Received, prices: Prices, now: datetime
+    account: Account,
+    last: LastEvent,
+    received: Received,
+    prices: Prices,
+    now: datetime,
+    *,
+    mask: Callable[[str], str] = str,
 ) -> Account:
-    """Charge a response that ended with its last event."""
+    """Charge a response that ended with its last event. mask: as for `errors.read`."""
     lowered = account.in_flight.lowered if account.in_flight else None
     used = tokens.parse(last.usage)
-    error = errors.read(last.error or {}, now) if last.kind == "failed" else None
+    failed = last.kind == "failed"
+    error = errors.read(last.error or {}, now, mask=mask) if failed else None
     if used is None:
         account = broken(account, error, received, unmetered(last, received, error), prices)
     else:
@@ -214,6 +221,18 @@ def charged_at_most(account: Account, prices: Prices) -> Account:
 def stopped(account: Account, stop: Denied) -> Account:
     """Note the reason for which the run ends; the first one stands."""
     return account if account.stop is not None else replace(account, stop=stop)
+
+
+def masked(account: Account, mask: Callable[[str], str]) -> Account:
+    """Return the account with everything masked that others have said: it is about to be told."""
+    error, stop = account.last_error, account.stop
+    return replace(
+        account,
+        last_error=errors.masked(error, mask) if error is not None else None,
+        stop=replace(stop, message=mask(stop.message)) if stop is not None else None,
+        unpriced=mask(account.unpriced) if account.unpriced else account.unpriced,
+        tier=mask(account.tier) if account.tier else account.tier,
+    )
 
 
 def _charge_usage(

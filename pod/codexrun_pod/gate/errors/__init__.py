@@ -13,7 +13,7 @@ OpenRouter's: https://openrouter.ai/docs/api/reference/errors-and-debugging
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -29,6 +29,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
 RETRY = "the model's endpoint or the network between failed; retry"
+INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
 
@@ -160,6 +161,24 @@ KINDS = (
     ),
     Kind(
         "model_error",
+        "the endpoint does not take a tool as Codex offers it (custom is apply_patch, namespace an"
+        " MCP server); use a later version of its server, or leave the tool out of the job type's"
+        " allowedTools or mcpServers",
+        words=_words(
+            r"\btools[.\[]\d", r"'body', 'tools', \d", r"'type' of tool must",
+            r"invalid value: 'tools\b", r"tool type\b.{0,80}not supported",
+            r"(?:unknown|unsupported|invalid) tool type",
+        ),
+    ),
+    Kind(
+        "model_error",
+        "the endpoint hands the requests of one run to several deployments, which cannot read each"
+        " other's reasoning; have it keep a run at one of them",
+        codes=_codes("invalid_encrypted_content"),
+        words=_words(r"encrypted content [\s\S]{0,80}could not be (?:decrypted|verified|parsed)"),
+    ),
+    Kind(
+        "model_error",
         "the conversation no longer fits into the model's context; ask for less in one run, or name"
         " a model with a longer one",
         codes=_codes("context_length_exceeded", "context_window_exceeded"),
@@ -218,12 +237,14 @@ def read(
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
     cap: str | None = None,
+    mask: Callable[[str], str] = str,
 ) -> UpstreamError:
     """Read an error in any shape.
 
     content: the body of an HTTP answer (a text; the status may be 200), or an event of a stream (an
     object; without a status). cap: of a request whose output the gate has capped, what to do if
-    that is why the server refuses it; servers say so in many ways.
+    that is why the server refuses it; servers say so in many ways. mask: takes secrets out of a
+    text before it is cut, or half of one would stay.
     """
     sent = headers or {}
     if status is not None and 300 <= status < 400:
@@ -236,7 +257,7 @@ def read(
         kind = _of_class("rate_limit")  # what comes back by itself is no bill to pay
     names_reset = kind.class_ in ("rate_limit", "quota") or kind.retryable
     wait = wait if names_reset else None
-    text = _message(error, status)
+    text = mask(_message(error, status))
     if status == HTTPStatus.BAD_REQUEST and cap is not None:
         text = f"{text[: LONGEST_MESSAGE - len(cap) - 2]}; {cap}"
     return UpstreamError(
@@ -255,6 +276,8 @@ def _kind(error: ErrorBody, status: int | None) -> Kind:
     for kind in KINDS:
         if kind.fits(error, status):
             return kind
+    if INVALID in error.codes and status is not None and status >= 500:
+        return REFUSED  # whatever a relay makes of its provider's 400
     if status == HTTPStatus.OK:
         return REFUSED if error.is_json and error.message else NO_STREAM
     if status is not None and 400 <= status < 500 and status not in PASSING_STATUSES:
@@ -298,6 +321,11 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
     return UpstreamError(
         "model_error", _short(message), status, retryable=False, advice=_short(advice)
     )
+
+
+def masked(error: UpstreamError, mask: Callable[[str], str]) -> UpstreamError:
+    """Return an error with its texts masked."""
+    return replace(error, message=_short(mask(error.message)), advice=mask(error.advice))
 
 
 def not_waited_for(error: UpstreamError, waited: float, max_wait: float) -> UpstreamError:
@@ -346,6 +374,19 @@ def unreadable_head(host: str, reason: str) -> UpstreamError:
 def cut(host: str) -> UpstreamError:
     """Build the error of a stream that ended before its last event."""
     return UpstreamError("model_error", f"the stream from {host} ended before response.completed")
+
+
+def foreign(host: str) -> UpstreamError:
+    """Build the error of a stream that ended without one event of the Responses API."""
+    return UpstreamError(
+        "model_error",
+        f"the stream from {host} has events without a type, as of another API",
+        retryable=False,
+        advice=(
+            "the endpoint has to speak the Responses API, not chat completions; see"
+            " model.upstreamURL, or use a later version of its server"
+        ),
+    )
 
 
 def incomplete(reason: str) -> UpstreamError:

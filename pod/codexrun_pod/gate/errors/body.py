@@ -29,6 +29,11 @@ MAX_PAGE_CHARS = 8192
 # Where an error holds another one, which says more.
 INNER_KEYS = ("innererror", "inner_error", "metadata")
 CODE_KEYS = ("code", "type", "status", "reason", "error_type")
+# The error of a provider, as JSON or as Python prints it, in the message of a relay before it
+# (https://github.com/BerriAI/litellm/issues/18094,
+# https://github.com/BerriAI/litellm/issues/36182).
+RELAYED = re.compile(r"""\\?["']error\\?["']\s*:\s*\{(.{0,2000}?)\}""", re.S)
+RELAYED_CODE = re.compile(r"""\\?["'](?:code|type)\\?["']\s*:\s*\\?["']([\w.-]+)""")
 TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1", re.I | re.S)
 NOT_SHOWN = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.I | re.S)
 
@@ -80,6 +85,11 @@ def _from_json(body: Any) -> ErrorBody:
         values = {**layer, **values}
     if isinstance(raw := values.get("raw"), str) and raw not in message:  # OpenRouter's provider
         message = f"{message}: {raw}" if message else raw
+    if relayed := RELAYED.search(message[:MAX_MESSAGE_CHARS]):
+        codes += map(str.lower, RELAYED_CODE.findall(relayed[1]))
+    param = values.get("param")  # what is wrong, where the message may say "Invalid" alone
+    if isinstance(param, str) and param and param not in message:
+        message = f"{message} ({param})" if message else param
     message = message[:MAX_MESSAGE_CHARS]
     return ErrorBody(message, frozenset(codes), status, values, is_json=True)
 

@@ -1,5 +1,5 @@
-"""Routes for the runner on loopback: it hands over log and artifacts, and gets an earlier run's
-rollout.
+"""Routes for the runner on loopback: it hands over log and artifacts, and by what the gate knows
+Secrets when it sees them, and gets an earlier run's rollout.
 
 Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes
 here is the agent's word.
@@ -20,6 +20,7 @@ from codexrun_core.pod_contract import (
     MIB,
     OUTPUT,
 )
+from codexrun_pod.gate import json_text
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
@@ -27,6 +28,7 @@ from codexrun_pod.gate.logs.upload_to_api import Uploader
 from codexrun_pod.gate.loopback.request_body import BodyError, BodyReader
 from codexrun_pod.gate.policy import output
 
+MAX_MASK_BYTES = 4 * MIB
 ARTIFACT_SECONDS = 10.0  # the runner waits as long for the answer
 
 
@@ -40,12 +42,31 @@ class LoopbackRoutes:
         self.logs = BodyReader(MIB)
         self.artifacts = BodyReader(max(MAX_ARTIFACT_BYTES.values()), ARTIFACT_SECONDS)
         self.messages = BodyReader(MAX_ARTIFACT_BYTES[FINAL_MESSAGE])
+        self.masks = BodyReader(MAX_MASK_BYTES)
 
     def add_routes(self, app: web.Application) -> None:
-        """Add POST /log, PUT /artifacts and GET /rollout."""
+        """Add PUT /mask, POST /log, PUT /artifacts and GET /rollout."""
+        app.router.add_put("/mask", self.mask)
         app.router.add_post("/log", self.log)
         app.router.add_put("/artifacts/{name}", self.artifact)
         app.router.add_get("/rollout", self.rollout)
+
+    async def mask(self, request: web.Request) -> web.Response:
+        """PUT /mask: digests of the agent's Secrets, as `Mask.digests` makes them. Once, and before
+        the first request to the model: from then on it would be the agent who hides what the gate
+        says."""
+        if self.ledger.mask_given or self.ledger.account.requests:
+            return _error(409, "the mask is given once, before the first request")
+        try:
+            async with self.masks.whole(request) as data:
+                self.ledger.take_mask(json_text.parse(bytes(data)))
+        except BodyError as error:
+            return _body_error(error)
+        except (ValueError, RecursionError) as error:
+            return _error(400, str(error))
+        except OSError as error:
+            return _error(507, error.strerror or "no room")
+        return web.json_response({})
 
     async def log(self, request: web.Request) -> web.Response:
         """POST /log?offset=N[&end=1]: {"size": N}, from where the sender goes on."""

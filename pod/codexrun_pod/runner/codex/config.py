@@ -105,6 +105,10 @@ CACHES = {
     "XDG_CACHE_HOME": ".cache",
 }
 
+# Nobody is there to answer: in a command with a terminal Git would wait for a login
+# (https://github.com/openai/codex/issues/3520).
+UNATTENDED = {"GIT_TERMINAL_PROMPT": "0"}
+
 # Commits need an identity; the image's own, in the system's file, stands above this one.
 GITCONFIG = """\
 [safe]
@@ -224,7 +228,7 @@ def schema_path(settings: Settings) -> Path:
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the container's environment, without what was meant for the runner, and with caches
     that can be written: images of Go and Rust name folders of their read-only root. Whatever proxy
-    it names, loopback is reached without one."""
+    it names, loopback is reached without one. Git asks nobody, unless it says otherwise."""
     variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
     caches = {
         name: str(settings.home / folder)
@@ -235,6 +239,7 @@ def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str
     hosts = [variables.get(name, "") for name in NO_PROXY_NAMES]
     no_proxy = ",".join(dict.fromkeys(filter(None, (*hosts, *LOOPBACK_HOSTS))))
     return {
+        **UNATTENDED,
         **variables,
         **caches,
         **dict.fromkeys(NO_PROXY_NAMES, no_proxy),

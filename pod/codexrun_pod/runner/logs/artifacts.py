@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Callable, Iterator  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import FINAL_MESSAGE, MAX_ARTIFACT_BYTES, PATCH, ROLLOUT
+from codexrun_pod.masking import Mask
 from codexrun_pod.runner.codex.progress import Progress
 from codexrun_pod.runner.files import read_regular
 from codexrun_pod.runner.logs.log import Log
-from codexrun_pod.runner.logs.masking import Mask
+from codexrun_pod.runner.logs.upload_to_gate import put
 from codexrun_pod.runner.resume import THREAD
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.runner.workspace import Checkout, Patch, PatchError, patch
-
-ANSWER_SECONDS = 10.0
 
 
 def upload(
@@ -35,7 +34,7 @@ def upload(
             log_left_out(log, name, f"it is above the limit of {MAX_ARTIFACT_BYTES[name]} bytes")
         elif content:
             try:
-                _put(settings.gate_port, name, content)
+                put(settings.gate_port, f"/artifacts/{name}", content)
             except (OSError, http.client.HTTPException) as error:
                 log_left_out(
                     log, name, f"the gate did not take it: {error or type(error).__name__}"
@@ -90,17 +89,6 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
     if len(made.binary_text) > limit:
         return "its binary files are too large to be searched for values of Secrets"
     return None
-
-
-def _put(port: int, name: str, content: bytes) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-    try:
-        connection.request("PUT", f"/artifacts/{name}", body=content)
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    if status != 200:
-        raise OSError(f"HTTP {status}")
 
 
 def log_left_out(log: Log, name: str, reason: str) -> None:

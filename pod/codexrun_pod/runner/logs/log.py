@@ -17,7 +17,7 @@ from typing import Any
 
 from codexrun_core.pod_contract import MAX_LOG_BYTES
 from codexrun_pod import loglines
-from codexrun_pod.runner.logs.masking import Mask
+from codexrun_pod.masking import Mask
 from codexrun_pod.runner.logs.upload_to_gate import LogUploader
 from codexrun_pod.runner.settings import Settings
 

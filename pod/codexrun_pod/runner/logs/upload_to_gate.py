@@ -1,4 +1,4 @@
-"""Upload the log to the gate, by byte offset, from a thread of its own.
+"""Hand over to the gate: the log, by byte offset, from a thread of its own, and single things.
 
 The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled
 by a lost answer or a restarted gate. All that was written is kept (in memory first, then in a file
@@ -18,6 +18,7 @@ from codexrun_core.pod_contract import LOG_CHUNK_BYTES
 
 MEMORY_BYTES = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
+PUT_SECONDS = 10.0
 # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
 RETRY_SECONDS = (
     0.05,
@@ -26,6 +27,22 @@ RETRY_SECONDS = (
     0.5,
     1.0,
 )
+
+
+def put(port: int, path: str, content: bytes) -> None:
+    """PUT one thing to the gate on 127.0.0.1.
+
+    Raises:
+        OSError, HTTPException: it did not take it, or did not answer.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PUT_SECONDS)
+    try:
+        connection.request("PUT", path, body=content)
+        status = connection.getresponse().status
+    finally:
+        connection.close()
+    if status != 200:
+        raise OSError(f"HTTP {status}")
 
 
 class LogUploader:

@@ -1,17 +1,25 @@
-"""Mask the values of the job type's Secret variables in everything that leaves the agent's
-container. Pure."""
+"""Mask secrets in whatever is told of a run. Pure.
+
+`Mask` knows the values: the runner's has those of the job type's Secret variables, for everything
+that leaves the agent's container; the clone step's has the Git credentials. `DigestMask` recognises
+them without knowing them: the gate's, for what providers say, who may quote what they were sent.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import re
 from typing import (  # noqa: UP035 - the runner's floor is Python 3.9
     Any,
+    Dict,
     Iterable,
     Iterator,
+    List,
     Mapping,
+    Tuple,
 )
 from urllib.parse import quote, quote_plus
 
@@ -26,20 +34,23 @@ BASE64_BEFORE = (0, 2, 3)
 BASE64_AFTER = (0, 3, 2)
 BASE64_LINE_CHARS = (76, 64)  # coreutils and MIME; PEM
 PERCENT = re.compile("%[0-9A-F]{2}")
+DIGEST_BYTES = 16
+# Longer forms are in no text that the gate tells.
+MAX_DIGEST_CHARS = 4096
 
 
 class Mask:
     """Replaces each value, the lines of a longer one, and the forms that JSON, base64 and URLs give
     them, by stars."""
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        """`secrets`: the variables' values by their names."""
+    def __init__(self, secrets: Mapping[str, str], min_chars: int = MIN_VALUE_CHARS) -> None:
+        """`secrets`: the variables' values by their names. min_chars: shorter values stay."""
         self._names: dict[str, str] = {}
         # Values that are JSON objects or lists: as JSON each has many forms.
         self._structures: list[tuple[Any, str]] = []
         short = []
         for name, value in secrets.items():
-            if 0 < len(value.strip()) < MIN_VALUE_CHARS:
+            if 0 < len(value.strip()) < min_chars:
                 short.append(name)
                 continue
             for form in _forms_of(value):
@@ -136,6 +147,69 @@ class Mask:
         text = patch.decode("utf-8", "surrogateescape")
         lines = re.sub(r"(?m)^[-+ ]", "", text)
         return sorted({*self.names_in(text), *self.names_in(lines)})
+
+    def digests(self, key: bytes) -> dict[str, Any]:
+        """Return what `DigestMask` needs, as JSON. key: random bytes, of this run alone."""
+        forms = [
+            [_digest(key, form[:MIN_VALUE_CHARS]), len(form), _digest(key, form)]
+            for form in self._forms
+            if len(form) <= MAX_DIGEST_CHARS
+        ]
+        return {"key": key.hex(), "forms": forms}
+
+
+class DigestMask:
+    """Replaces secrets by stars, which it knows by keyed digests of their forms."""
+
+    def __init__(self, digests: Mapping[str, Any]) -> None:
+        """digests: of `Mask.digests`; {} recognises nothing.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        # By the digest of the first characters: how long a form is, and the digest of all of it.
+        self._by_start: Dict[str, List[Tuple[int, str]]] = {}  # noqa: UP006
+        try:
+            self._key = bytes.fromhex(digests.get("key", ""))
+            hashlib.blake2b(key=self._key)
+            for start, chars, whole in digests.get("forms", ()):
+                if not isinstance(chars, int) or chars < MIN_VALUE_CHARS:
+                    raise TypeError(f"{chars!r} is not the length of a secret")
+                self._by_start.setdefault(start, []).append((chars, whole))
+        except (AttributeError, TypeError, OverflowError) as error:
+            raise ValueError(str(error)) from error
+
+    def text(self, text: str) -> str:
+        """Mask a text."""
+        if not self._by_start:
+            return text
+        masked: List[str] = []  # noqa: UP006
+        end = 0  # of the last secret
+        for at, char in enumerate(text):
+            chars = self._chars_at(text, at)
+            if chars and at >= end:
+                masked.append(STARS)
+            end = max(end, at + chars)
+            if at >= end:
+                masked.append(char)
+        return "".join(masked)
+
+    def _chars_at(self, text: str, at: int) -> int:
+        """Return the length of the longest secret that begins there, 0 for none."""
+        start = _digest(self._key, text[at : at + MIN_VALUE_CHARS])
+        return max(
+            (
+                chars
+                for chars, whole in self._by_start.get(start, ())
+                if _digest(self._key, text[at : at + chars]) == whole
+            ),
+            default=0,
+        )
+
+
+def _digest(key: bytes, text: str) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, key=key, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _parsed(text: str) -> Any:
