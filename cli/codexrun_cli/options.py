@@ -300,7 +300,7 @@ class FollowOptions:
 
     def __post_init__(self) -> None:
         if self.wait + self.watch + self.follow + self.detach > 1:
-            raise typer.BadParameter("give one of --wait, --watch, --follow and --detach")
+            raise typer.BadParameter("use only one of --wait, --watch, --follow and --detach")
 
     @property
     def mode(self) -> str:
@@ -441,7 +441,7 @@ def _json(value: str, text: str) -> Any:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
         raise typer.BadParameter(
-            f'"{value}": what stands after := is not valid JSON: {error}', param_hint="-p"
+            f'"{value}": the part after := is not valid JSON: {error}', param_hint="-p"
         ) from None
 
 
@@ -468,6 +468,6 @@ def _from_file(file: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(values, dict):
         raise typer.BadParameter(
-            f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f"
+            f"{file}: must contain the inputs as KEY: VALUE lines", param_hint="-f"
         )
     return {str(key): value for key, value in values.items()}

@@ -18,7 +18,7 @@ from codexrun_core.times import moment
 def _text(value: Any) -> Any:
     if value is not None:
         if not isinstance(value, str):
-            raise ValueError("write it as text")
+            raise ValueError("write it as a string")
         moment(value)
     return value
 

@@ -52,7 +52,7 @@ def patch_of(transport: Transport, run: Run) -> bytes:
     """Return the patch of a run's workspace.
 
     Raises:
-        CommandError: it has left none.
+        CommandError: it left none.
     """
     try:
         return transport.data(f"/runs/{run['run_id']}/artifacts/{PATCH}")
@@ -61,8 +61,8 @@ def patch_of(transport: Transport, run: Run) -> bytes:
             raise
         raise CommandError(
             Code.NOT_FOUND,
-            f"{run['name']} has left no patch: it had no Git workspace, or changed nothing in it",
-            hint=f"`codexrun artifacts {run['name']}` shows what it has left",
+            f"{run['name']} left no patch: it had no Git workspace, or changed nothing in it",
+            hint=f"`codexrun artifacts {run['name']}` shows what it left",
         ) from None
 
 
@@ -80,12 +80,12 @@ def _git(directory: Path, *arguments: str, patch: bytes | None = None) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise CommandError(Code.FAILED, "there is no git on the PATH; install it") from None
+        raise CommandError(Code.FAILED, "git is not on the PATH; install it") from None
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
         hint = ""
         if arguments[0] == "apply":
-            hint = "check out the commit that the run worked on, and commit or stash what differs"
+            hint = "check out the commit that the run worked on, and commit or stash local changes"
         elif arguments[0] == "rev-parse":
             hint = "give a Git working tree with --dir"
         raise CommandError(Code.FAILED, words or "git failed", hint=hint)

@@ -41,7 +41,7 @@ def artifacts(
 
     output_format = output.parse(fmt, headers=not no_headers)
     if download and everything:
-        usage("give --download or --all")
+        usage("use --download or --all")
     with opened(context.flags(ctx)) as transport:
         run = run_selection.find_run(transport, name)
         path = f"/runs/{run['run_id']}/artifacts"
@@ -50,7 +50,7 @@ def artifacts(
         if not download and not everything:
             output.emit(listed, _kind(), output_format, context.out(ctx))
             if not listed and output_format.human:
-                say(f"{run['name']} has left no artifacts")
+                say(f"{run['name']} left no artifacts")
             return
         wanted = names if everything else list(dict.fromkeys(download or ()))
         for artifact in wanted:
@@ -58,7 +58,7 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it has left none",
+                    hint=f"it has {', '.join(names)}" if names else "it left none",
                 )
         for artifact in wanted:
             file = directory / artifact

@@ -47,7 +47,7 @@ def set_value(
 ) -> None:
     """Remember a value. A token is stored by `codexrun login`, never from the command line."""
     if key in settings.SECRET_KEYS:
-        usage("a token on the command line is seen by every process; use `codexrun login URL`")
+        usage("a token on the command line is visible to every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
             f'"{key}" is not a valid key; use'

@@ -50,9 +50,9 @@ def diff(
 
     output_format = output.parse(fmt)
     if sum((spec, result, log)) > 1:
-        usage("give one of --spec, --result and --log")
+        usage("use only one of --spec, --result and --log")
     if b is None and (spec or result or log or not output_format.human):
-        usage("name two runs to compare; of one run there is the patch, as it is")
+        usage("name two runs to compare; for a single run, only its patch can be shown")
     with opened(context.flags(ctx)) as transport:
         first = run_selection.find_run(transport, a)
         if b is None:

@@ -29,7 +29,7 @@ def list_job_types(
         job_types = transport.job_types()
     output.emit(job_types, _KIND, output_format, context.out(ctx))
     if not job_types and output_format.human:
-        say("no job types; `codexrun prompts manifests DIR | kubectl apply -f -` brings some")
+        say("no job types; create some with `codexrun prompts manifests DIR | kubectl apply -f -`")
 
 
 @app.command("show")

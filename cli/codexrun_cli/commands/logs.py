@@ -82,7 +82,7 @@ def logs(
     )
     if raw and (grep or level or timestamps or fmt != "pretty"):
         raise typer.BadParameter(
-            "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
+            "--raw prints the log unchanged; leave out --grep, --level, --timestamps and --format"
         )
     log_range = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
@@ -120,7 +120,7 @@ def follow_log(
                         say(f"note: {event.text.decode('utf-8', 'replace')}")
                     return
     except KeyboardInterrupt:
-        say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
+        say(f"\nno longer following; the run continues. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
 
 

@@ -124,7 +124,7 @@ def list_prompts(
     output.emit(rows, _KIND, output_format, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
-        say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
+        say(f"checksum mismatch: {', '.join(wrong)}; runs that use it are rejected")
 
 
 @app.command("show")
@@ -215,7 +215,7 @@ def add(
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; a job type takes it with"
+        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set in a job type"
         f" prompt.version: {published.version}"
     )
 

@@ -52,12 +52,12 @@ def import_runs() -> None:
     with _problems():
         inserted = asyncio.run(_import(reader))
     present = reader.runs - inserted
-    say(f"{inserted} runs imported; {present} were there already, and stay as they are")
+    say(f"{inserted} runs imported; {present} already existed and were kept")
     if not reader.ended:
         raise CommandError(
             Code.FAILED,
-            f"the file was broken off after {reader.runs} runs: its last line is missing",
-            hint="export again, and import that file: what is there stays",
+            f"the file is truncated after {reader.runs} runs: its last line is missing",
+            hint="export again and import that file; rows that exist are kept",
         )
 
 
@@ -114,13 +114,14 @@ def _problems() -> Iterator[None]:
         yield
     except BadExport as error:
         raise CommandError(
-            Code.FAILED, str(error), hint="runs of the lines before may be imported already"
+            Code.FAILED, str(error), hint="runs from earlier lines may already be imported"
         ) from None
     except SchemaError as error:
         raise CommandError(Code.FAILED, str(error)) from None
     except Unavailable as error:
         raise Unreachable(
-            str(error), hint="CODEXRUN_REGISTRY_URL or CODEXRUN_DATA says where the registry is"
+            str(error),
+            hint="set CODEXRUN_REGISTRY_URL or CODEXRUN_DATA to say where the registry is",
         ) from None
     except ValueError as error:  # the URL; the message holds no password
         raise CommandError(Code.USAGE, f"CODEXRUN_REGISTRY_URL: {error}") from None

@@ -68,7 +68,7 @@ def start(
     if job_type is None and not asks:
         usage("name a job type; `codexrun jobtypes list` shows what can be started")
     if ref and not git:
-        usage("--ref is of a repository; give --git too")
+        usage("--ref needs a repository; add --git")
     request: Json = {
         "job_type": job_type,
         **changes.body(),
@@ -131,7 +131,7 @@ def _pick_job_type(job_types: list[JobType]) -> str:
         raise CommandError(
             Code.NOT_FOUND,
             "there are no job types",
-            hint="`codexrun prompts manifests DIR | kubectl apply -f -` brings some",
+            hint="create some with `codexrun prompts manifests DIR | kubectl apply -f -`",
         )
     for number, item in enumerate(job_types, 1):
         say(f"{number:3}  {item['name']}  {item.get('description') or ''}".rstrip())

@@ -49,7 +49,7 @@ def tail(
                 transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
             )
             if not runs:
-                say("nothing runs now")
+                say("nothing is running")
                 return
         terminal = context.out(ctx)
         output_lock = threading.Lock()

@@ -31,7 +31,7 @@ def _micro(value: object) -> int:
     except InvalidOperation:
         raise ValueError("must be US dollars, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError("must be US dollars, from 0 to 1000000, in millionths at the finest")
+        raise ValueError("must be US dollars from 0 to 1000000, with at most six decimals")
     return int(micro)
 
 
@@ -203,7 +203,7 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         *((fee.tool, fee.valid_from) for fee in table.fees),
     ):
         if (name, first_day) in keys:
-            raise PricesError(f"{file_name}: {name} has two prices from {first_day} on; remove one")
+            raise PricesError(f"{file_name}: {name} has two prices from {first_day}; remove one")
         keys.add((name, first_day))
     return table
 

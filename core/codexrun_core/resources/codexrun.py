@@ -367,10 +367,10 @@ class RunStatus(Part):
         str | None, Field(max_length=16, description="From start to end, such as 1m30s.")
     ] = None
     turns: Annotated[
-        int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")
+        int | None, Field(ge=0, description="Turns that Codex began, as reported by the runner.")
     ] = None
     commands: Annotated[
-        int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")
+        int | None, Field(ge=0, description="Commands that Codex ran, as reported by the runner.")
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,

@@ -229,8 +229,8 @@ def test_large_inputs_are_refused_before_they_are_stored(
     assert (done.returncode == 0) is accepted, done.stderr[:500]
     if not accepted:
         assert (
-            "spec.inputs: its bytes of JSON are above 65536; put large material into the workspace"
-            " instead" in done.stderr
+            "spec.inputs: its bytes of JSON exceed 65536; put large data into the workspace instead"
+            in done.stderr
         )
 
 

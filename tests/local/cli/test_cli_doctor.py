@@ -208,7 +208,7 @@ def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -
     ) == (1, True)
     stand.rest = True
     through_api = stand.cli("doctor")
-    assert (through_api.code, "note    cluster: not looked at: no answer" in through_api.out) == (
+    assert (through_api.code, "note    cluster: not checked: no answer" in through_api.out) == (
         0,
         True,
     )

@@ -67,7 +67,7 @@ async def test_who_waits_for_a_lost_node_is_told_what_ends_it(
     await console.mirrored()
     page = (await http.get(f"/console/runs/{run}")).text
     assert "kubectl -n codexrun delete pod stuck-1-abcde --grace-period=0 --force" in page
-    assert "for a lost node only" in page
+    assert "only for a lost node" in page
     assert "it is being stopped already" in page
 
 

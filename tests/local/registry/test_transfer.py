@@ -98,7 +98,7 @@ async def test_what_is_there_stays_as_it_is(
     assert await registry.get(run_id(5)) == before
     assert len(await registry.events(run_id(5))) == 3
     assert len(await registry.events(run_id(6))) == 2, "it came back with its transitions"
-    assert "2 runs imported; 249 were there already" in capsys.readouterr().err
+    assert "2 runs imported; 249 already existed" in capsys.readouterr().err
 
 
 async def test_a_broken_off_import_goes_on_when_it_is_repeated(
@@ -123,7 +123,11 @@ WRONG = [
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
     ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a field of a line"),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
-    ("two ends", HEAD + b'{"end": {"runs": 0}}\n' * 2, "line 3: more follows after the end"),
+    (
+        "two ends",
+        HEAD + b'{"end": {"runs": 0}}\n' * 2,
+        "line 3: there is more data after the end line",
+    ),
 ]
 
 
