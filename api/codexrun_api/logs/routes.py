@@ -23,7 +23,9 @@ router = APIRouter(tags=["logs"])
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
-Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
+Tail = Annotated[
+    int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")
+]
 Since = Annotated[
     query_params.Time | None,
     Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago."),

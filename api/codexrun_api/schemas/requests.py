@@ -92,7 +92,7 @@ class StartRunRequest(Overrides):
 
     job_type: Annotated[Name, Field(examples=["hello"])]
     workspace: WorkspaceRequest | None = None
-    name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = (
+    name: Annotated[Name | None, Field(description="The object's name; generated if absent.")] = (
         None
     )
     namespace: Annotated[
@@ -163,5 +163,5 @@ class BulkRequest(RequestBody):
         list[query_params.Word] | None,
         Field(max_length=MAX_BULK_RUNS, description="Run ids or names, instead of a filter."),
     ] = None
-    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
+    dry_run: Annotated[bool, Strict(), Field(description="Only show what would be done.")] = False
     reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None

@@ -19,7 +19,7 @@ def apply(
     ctx: typer.Context,
     name: options.OneName = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether it would apply.")
+        bool, typer.Option("--check", help="Only check whether the patch applies.")
     ] = False,
     directory: Annotated[
         Path,
@@ -28,12 +28,12 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A folder of the working tree; the current one if left out.",
+            help="A folder of the working tree; default: the current one.",
         ),
     ] = Path(),
 ) -> None:
-    """Apply the patch of a run's workspace to a Git working tree, all of it or nothing. Nothing is
-    committed. Needs the api."""
+    """Apply the patch of a run's workspace to a Git working tree, completely or not at all. Nothing
+    is committed. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -22,10 +22,10 @@ def artifacts(
         typer.Option(
             "--download",
             metavar="ARTIFACT",
-            help="Save this one, such as workspace.patch. Repeatable.",
+            help="Save this artifact, such as workspace.patch. Repeatable.",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Save all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Save all artifacts.")] = False,
     directory: Annotated[
         Path,
         typer.Option(
@@ -35,8 +35,8 @@ def artifacts(
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List what a run has left: its final message, the patch of its workspace, Codex's rollout; or
-    save it. A file that is there already is not touched. Needs the api."""
+    """List or save the artifacts of a run: its final message, the patch of its workspace, Codex's
+    rollout. Existing files are not overwritten. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

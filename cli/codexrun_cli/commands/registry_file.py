@@ -22,14 +22,14 @@ def export_runs() -> None:
     """Print every run of the registry as JSON lines.
 
     For a backup, or for `codexrun import` into another database. It reads the
-    database itself, so it runs where that is:
+    database directly, so run it where the database is:
 
     \b
       kubectl exec -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli export > runs.jsonl
 
-    CODEXRUN_REGISTRY_URL names another one. Logs and artifacts are files
-    beside it, in the folder `archive` of the volume.
+    CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are files
+    in the folder `archive` of the same volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -37,10 +37,10 @@ def export_runs() -> None:
 
 
 def import_runs() -> None:
-    """Read the file of `codexrun export` from stdin into the registry.
+    """Read a file written by `codexrun export` from stdin into the registry.
 
-    What is there stays as it is, and an import that was broken off goes on when
-    it is repeated. An api may be at work on the database meanwhile:
+    Existing rows are kept, so an interrupted import can simply be repeated. The api may use the
+    database at the same time:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\

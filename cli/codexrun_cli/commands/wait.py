@@ -22,13 +22,13 @@ def wait(
         typer.Option(
             "--for",
             metavar="phase=STATUS",
-            help="Until it has this status, rather than until it has ended.",
+            help="Wait for this status instead of the end.",
         ),
     ] = None,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
 ) -> None:
-    """Wait until runs have ended; the exit code is that of the first that did not succeed."""
+    """Wait until runs have ended; the exit code is that of the first run that did not succeed."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 
