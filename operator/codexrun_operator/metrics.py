@@ -50,7 +50,7 @@ COST = Counter(
 )
 TURNS = Counter(
     "codexrun_turns",
-    "Turns that Codex began in ended runs, as reported by the runner.",
+    "Turns that Codex started in ended runs, as reported by the runner.",
     ("job_type",),
 )
 COMMANDS = Counter(

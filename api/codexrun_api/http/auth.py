@@ -105,7 +105,7 @@ def token_digest(token: str) -> bytes:
 
 
 _bearer = HTTPBearer(
-    auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file."
+    auto_error=False, description="CODEX_CONTROL_TOKEN, or a token from the token file."
 )
 
 

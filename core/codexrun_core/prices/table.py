@@ -49,7 +49,7 @@ class Rates(_Part):
     input: Money
     cached_input: Money
     cache_write: Annotated[
-        Money | None, Field(description="As input where the vendor asks nothing more.")
+        Money | None, Field(description="Same as input if the vendor charges nothing extra.")
     ] = None
     output: Money
 
@@ -85,7 +85,7 @@ class Tier(Rates):
         return rates
 
 
-Source = Annotated[str, Field(min_length=1, description="Where the figures were read.")]
+Source = Annotated[str, Field(min_length=1, description="Where the figures come from.")]
 TierName = Annotated[str, Field(min_length=1, max_length=32)]
 
 
@@ -98,11 +98,11 @@ class Price(Tier):
     source: Source
     tiers: Annotated[
         dict[TierName, Tier],
-        Field(description="By the name that responses have in service_tier."),
+        Field(description="By the name in a response's service_tier."),
     ] = {}
     max_output_tokens: Annotated[
         int | None,
-        Field(ge=16, le=10**9, description="Tokens that one response can have; 128,000 if absent."),
+        Field(ge=16, le=10**9, description="Maximum tokens of one response; 128,000 if absent."),
     ] = None
 
     def for_gate(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ NAMES = {
     "model": "Model",
     "user": "Started by",
     "retry_of": "Retries of",
-    "failure_class": "Failed for",
+    "failure_class": "Failure classes",
     "search": "Text",
     "since": "Since",
     "until": "Until",
