@@ -25,7 +25,7 @@ MEANING = {
     Code.CANCELLED: "the run was cancelled",
     Code.NOT_ALLOWED: "not authenticated, or not allowed",
     Code.NOT_FOUND: "not found",
-    Code.CONFLICT: "conflict: the run has ended already, the name or key is taken",
+    Code.CONFLICT: "conflict: the run has already ended, or the name or key is taken",
     Code.UNREACHABLE: "server or cluster not reachable, or the command needs the api",
     Code.UNKNOWN: "how the run ended is unknown because it was deleted",
     Code.TIMEOUT: "--timeout has passed; the run continues",

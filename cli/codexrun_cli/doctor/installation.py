@@ -94,7 +94,7 @@ def _endpoint(
     if proxy := environment.get("CODEXRUN_MODEL_PROXY"):
         parts = urlsplit(proxy)
         if parts.scheme in ("http", "https") and parts.hostname:
-            yield ok("proxy", f"gates reach the model by {parts.scheme}://{parts.netloc}")
+            yield ok("proxy", f"gates reach the model at {parts.scheme}://{parts.netloc}")
         else:
             yield failed(
                 "proxy",

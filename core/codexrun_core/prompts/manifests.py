@@ -130,7 +130,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     elif name != file.stem:
         problems.append(
-            f'{location}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
+            f'{location}: metadata.name: "{name}" does not match the file name; rename the file'
+            f" to {name}.yaml, or change the name"
         )
     if "namespace" in manifest["metadata"]:
         problems.append(

@@ -213,7 +213,7 @@ class Exchange:
         try:
             body = await self.while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
-            body = f"its text has the Content-Encoding {coding}".encode()
+            body = f"its body has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
         error = errors.read(
             body.decode("utf-8", "replace"),
