@@ -44,7 +44,7 @@ class UsageView(BaseModel):
         Field(description="Cost in millionths of a US dollar; absent if a price is unknown."),
     ] = None
     complete: Annotated[
-        bool, Field(description="False while the run goes on, or where some usage was never seen.")
+        bool, Field(description="False until the run has ended, or if some usage was never seen.")
     ]
 
 

@@ -150,7 +150,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  name: hello\n", "  name: hi\n"),
-            'metadata.name: is "hi"; give name and file the same name',
+            'metadata.name: "hi" does not match the file name; rename the file to hello.yaml',
         ),
         (
             ("  name: hello\n", "  name: Hello\n"),

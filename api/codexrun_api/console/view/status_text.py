@@ -76,7 +76,7 @@ WAYS_OUT = {
     ),
     "workspace": "The repository could not be cloned; check URL, ref and credentials.",
     "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
-    "guardrail": "It did what its job type does not allow.",
+    "guardrail": "It did something that its job type does not allow.",
     "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
     "model_error": "The model's provider failed; its message says whether a retry may succeed.",
     "silent_death": "It ended without proof of success; retry, and look at its log.",
