@@ -150,7 +150,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  name: hello\n", "  name: hi\n"),
-            'metadata.name: "hi" does not match the file name; rename the file to hello.yaml',
+            'metadata.name: "hi" does not match the file name; rename the file to hi.yaml',
         ),
         (
             ("  name: hello\n", "  name: Hello\n"),
@@ -172,10 +172,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
-            (
-                "spec.resources.limits.cpu: 0.5 is neither an integer nor a string; write it as a"
-                " string"
-            ),
+            ("spec.resources.limits.cpu: 0.5 is neither an integer nor a string; write a string"),
         ),
         (
             (

@@ -253,7 +253,15 @@ SHAPES = [
         "violates",
         "change the prompt",
     ),
-    ("OpenRouter: credits", 402, body(402, "Insufficient credits"), "quota", False, "", "bill"),
+    (
+        "OpenRouter: credits",
+        402,
+        body(402, "Insufficient credits"),
+        "quota",
+        False,
+        "",
+        "settle the invoice",
+    ),
     (
         "OpenRouter: moderation",
         403,

@@ -143,7 +143,7 @@ def _missed_form(place: str, value: Any) -> str | None:
     if place in TEXT_MAPS:
         is_map = isinstance(value, dict) and _are_texts(value.values())
         return None if is_map else "an object whose values are strings"
-    return None if isinstance(value, str) else "a text"
+    return None if isinstance(value, str) else "a string"
 
 
 def _are_texts(values: Iterable[Any]) -> bool:

@@ -570,7 +570,7 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
     ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
     ("a repository", resumes(workspace=REPOSITORY), earlier(), "the workspace"),
     ("no repository", resumes(), earlier(workspace=REPOSITORY), "the workspace"),
-    ("a run that never began", resumes(), earlier(status={}), "never began"),
+    ("a run that never began", resumes(), earlier(status={}), "never started"),
 ]
 
 
