@@ -177,7 +177,7 @@ def test_a_missing_right_is_named(well: Stand) -> None:
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  rights: you may not create codexruns\n        fix: kubectl create role"
+        "failed  rights: you are not allowed to create codexruns\n        fix: kubectl create role"
         " codexrun-user" in done.out
     )
     assert (
@@ -312,7 +312,7 @@ def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, job_type("boxed", sandbox="codex"))
     done = well.cli("doctor")
     assert re.findall(r"sandbox: (\S+)", done.out) == ["the", "boxed:"]
-    assert "note    sandbox: boxed: no run has tried Codex's own sandbox yet\n" in done.out
+    assert "note    sandbox: boxed: no run has used Codex's own sandbox yet\n" in done.out
 
 
 def test_the_runner_still_says_it_in_these_words() -> None:

@@ -349,7 +349,7 @@ def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
     done = stand.cli(*command)
     assert (done.code, done.out) == (Code.UNREACHABLE, "")
     assert "needs the api" in done.err
-    assert "hint: name it: --server URL, CODEX_CONTROL_URL" in done.err
+    assert "hint: give --server URL, set CODEX_CONTROL_URL" in done.err
 
 
 WRONG = [

@@ -383,7 +383,7 @@ def test_beginnings_and_latest_name_a_run(both: Stand) -> None:
     assert '"alpha-one"' in both.cli("status", "alpha-o", "-o", "json").out
     several = both.cli("status", "alpha")
     assert several.code == 2
-    assert "the beginning of 2 names: alpha-one, alpha-two" in several.err
+    assert "matches 2 runs: alpha-one, alpha-two" in several.err
     assert '"alpha-two"' in both.cli("status", "@latest-failed", "-o", "json").out
     assert both.cli("status", "@latest", "-o", "name").code == 0
     assert both.cli("status", "@newest").code == 2

@@ -151,7 +151,7 @@ def test_what_is_no_export_is_refused_with_the_line(file: bytes, words: str) -> 
         ({"created_at": "yesterday"}, "line 2: run.created_at: "),
         ({"created_at": "2026-06-01T12:00:00"}, "line 2: run.created_at has no time zone"),
         ({"params": []}, "line 2: run.params: "),
-        ({"moon": 1}, "line 2: run.moon is not known to this version"),
+        ({"moon": 1}, "line 2: run.moon is unknown to this version"),
     ],
 )
 def test_a_field_that_does_not_fit_is_named_and_its_value_is_not(
