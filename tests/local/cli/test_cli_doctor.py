@@ -250,7 +250,7 @@ def test_a_job_type_with_a_key_of_its_own(well: Stand) -> None:
     done = well.cli("doctor")
     assert (done.code, "ok      key: Secret codex-model" in done.out) == (1, True)
     assert (
-        "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic"
+        "failed  key: Secret other-model does not exist\n        fix: kubectl create secret generic"
         " other-model" in done.out
     )
 
