@@ -226,9 +226,9 @@ def tables() -> str:
     recorded = "".join(f"| {way.title} | `{way.class_}` |\n" for way in RECORDED)
     live = "".join(f"| `{way.scenario}` | {way.title} | `{way.class_}` |\n" for way in LIVE)
     return (
-        f"{BEGIN}\n\nPlayed by the demo model to the real Codex, each time the tests run:\n\n"
+        f"{BEGIN}\n\nWith the demo model and the real Codex, in every test run:\n\n"
         f"| scenario | what happens | ends as |\n|---|---|---|\n{live}\n"
-        "From recordings of Codex 0.169.0, with what the gate saw beside them:\n\n"
+        "From recordings of Codex 0.169.0, together with what the gate saw:\n\n"
         f"| what happened | ends as |\n|---|---|\n{recorded}\n{END}"
     )
 

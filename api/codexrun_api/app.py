@@ -77,11 +77,11 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         title="codexrun",
         version=importlib.metadata.version("codexrun"),
         description=(
-            "Start, follow and account for unattended Codex runs. Every error is RFC 9457"
-            " problem+json. Any path answers 414 where path or query are above"
-            f" {head_bounds.MAX_PATH_BYTES} and {head_bounds.MAX_QUERY_BYTES} bytes, 400 above"
-            f" {head_bounds.MAX_PARAMETERS} parameters, and 431 above {head_bounds.MAX_HEADERS}"
-            f" headers or {head_bounds.MAX_HEADER_BYTES} bytes."
+            "Start and follow unattended Codex runs, and read their usage. Every error is RFC"
+            " 9457 problem+json. Any path answers 414 if the path or query exceeds"
+            f" {head_bounds.MAX_PATH_BYTES} and {head_bounds.MAX_QUERY_BYTES} bytes, 400 for more"
+            f" than {head_bounds.MAX_PARAMETERS} parameters, and 431 for more than"
+            f" {head_bounds.MAX_HEADERS} headers or {head_bounds.MAX_HEADER_BYTES} bytes."
         ),
         servers=[
             {"url": "/", "description": "This installation."},

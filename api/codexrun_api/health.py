@@ -36,8 +36,8 @@ router = APIRouter(tags=["health"])
     },
 )
 async def get_health(services: CurrentServices) -> JSONResponse:
-    """This process answers, and its mirror turns. An apiserver or a registry that is away is no
-    reason to restart it."""
+    """The process answers and its mirror is working. An unavailable API server or registry is
+    no reason to restart it."""
     return JSONResponse(
         {"ok": services.broken is None, "ended": services.broken}, 503 if services.broken else 200
     )
@@ -55,8 +55,8 @@ async def get_health(services: CurrentServices) -> JSONResponse:
     },
 )
 async def get_readiness(services: CurrentServices) -> JSONResponse:
-    """Every run, job type and prompt was listed once. The registry may be away: most of what people
-    ask for needs none of it."""
+    """Every run, job type and prompt was listed once. The registry may be unavailable, because most
+    calls do not need it."""
     ready = services.ready
     return JSONResponse(
         {"ready": ready, "registry_lag_seconds": round(services.mirror.writer.lag, 3)},
@@ -66,30 +66,28 @@ async def get_readiness(services: CurrentServices) -> JSONResponse:
 
 class Whoami(BaseModel):
     user: Annotated[
-        str, Field(description="The name of the token; `shared` for one without a name.")
+        str, Field(description="The name of the token; `shared` for a token without a name.")
     ]
 
 
 @router.get("/whoami", operation_id="whoAmI", responses=answers(401, 500))
 async def who_am_i(user: Caller) -> Whoami:
-    """Who is calling, as runs that this caller starts have it on record."""
+    """The name of the caller, as recorded with the runs that it starts."""
     return Whoami(user=user)
 
 
 class Versions(BaseModel):
-    version: Annotated[str, Field(description="Of this server.")]
+    version: Annotated[str, Field(description="Version of this server.")]
     resources: Annotated[
-        str, Field(description="Group and version of the resources that it speaks.")
+        str, Field(description="API group and version of the resources that it uses.")
     ]
     namespace: str
-    registry_schema: Annotated[
-        str, Field(description="Revision that the registry has been migrated to.")
-    ]
+    registry_schema: Annotated[str, Field(description="Schema revision of the registry.")]
 
 
 @router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
 async def get_version(services: CurrentServices, _: Caller) -> Versions:
-    """What runs here, for clients that compare it with themselves."""
+    """Versions of this installation, for clients to compare with their own."""
     return Versions(
         version=importlib.metadata.version("codexrun"),
         resources=f"{GROUP}/{VERSION}",
@@ -109,8 +107,8 @@ async def get_version(services: CurrentServices, _: Caller) -> Versions:
     dependencies=[Depends(check_closed)],
 )
 async def get_metrics(services: CurrentServices) -> Response:
-    """For Prometheus: HTTP, streams, registry. A restart sets counters to zero. It needs a token
-    where the installation is closed (`api.closed` of the chart)."""
+    """Metrics for Prometheus: HTTP, streams, registry. A restart resets counters to zero. Needs
+    a token if the chart's `api.closed` is set."""
     metrics.LAG.set(services.mirror.writer.lag)
     try:
         counts = await services.registry.counts(Filter())

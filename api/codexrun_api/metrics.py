@@ -15,14 +15,14 @@ FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUESTS = Counter("codexrun_http_requests", "Requests answered.", ("method", "route", "code"))
 REQUEST_SECONDS = Histogram(
     "codexrun_http_request_seconds",
-    "Request to the answer's end.",
+    "From a request to the end of its answer.",
     ("method", "route"),
     buckets=FAST,
 )
 IN_FLIGHT = Gauge("codexrun_http_in_flight", "Requests being answered, streams included.")
 CUT = Counter(
     "codexrun_http_cut",
-    "Connections that were ended for a bound: of the head, the body, the answer, or their number.",
+    "Connections closed because of a limit: on the head, the body, the answer, or their number.",
     ("bound",),
 )
 STREAMS = Gauge("codexrun_sse_streams", "Open streams of server-sent events.", ("kind",))
@@ -35,16 +35,18 @@ DROPPED = Counter(
 IDEMPOTENCY = Counter("codexrun_idempotency", "Starts with an Idempotency-Key.", ("outcome",))
 REGISTRY_RUNS = Gauge("codexrun_registry_runs", "Rows in the registry.", ("phase",))
 WRITE_SECONDS = Histogram(
-    "codexrun_registry_write_seconds", "One write of the mirror.", buckets=FAST
+    "codexrun_registry_write_seconds", "Duration of one write of the mirror.", buckets=FAST
 )
 LAG = Gauge(
     "codexrun_registry_lag_seconds",
-    "Age of the oldest change without a row, or since when the registry is away; 0 if neither.",
+    "Age of the oldest change without a row, or of the registry's outage; 0 if neither.",
 )
 ARCHIVED = Counter("codexrun_logs_archived_bytes", "Bytes of runs' logs taken into the archive.")
-CUT_OFF = Counter("codexrun_logs_cut_off", "Logs that ended before their end was shipped.")
-LOG_MESSAGES = Counter("codexrun_api_log_messages", "Lines of log.", ("level",))
-BUILD = Gauge("codexrun_api_build_info", "1; the labels say what runs.", ("version", "python"))
+CUT_OFF = Counter("codexrun_logs_cut_off", "Logs whose end was never shipped.")
+LOG_MESSAGES = Counter("codexrun_api_log_messages", "Log lines written.", ("level",))
+BUILD = Gauge(
+    "codexrun_api_build_info", "Always 1; the labels say what is running.", ("version", "python")
+)
 BUILD.labels(version("codexrun"), platform.python_version()).set(1)
 
 for kind in ("events", "logs"):

@@ -47,7 +47,7 @@ def select_runs(
     """Return the runs that are meant. A filter may match many: that is said first, and asked about
     where somebody can answer. possible: statuses of runs that are offered where none is named."""
     if names and not run_filter.empty:
-        usage(f"give names, or a filter, to {verb}")
+        usage(f"give the names of runs to {verb}, or a filter")
     if run_filter.empty:
         return run_selection.find_runs(transport, names or [], possible)
     if not run_filter.status:
@@ -56,7 +56,7 @@ def select_runs(
     if not runs or dry_run or yes:
         return runs
     if not interactive():
-        usage(f"{len(runs)} runs match; give --yes to {verb} them, or --dry-run to see them")
+        usage(f"{len(runs)} runs match; add --yes to {verb} them, or --dry-run to see them")
     typer.confirm(
         f"{verb} {len(runs)} {'run' if len(runs) == 1 else 'runs'}?", abort=True, err=True
     )

@@ -64,9 +64,7 @@ class ApiRequired(CommandError):
         super().__init__(
             Code.UNREACHABLE,
             f"{subject} needs the api",
-            hint=(
-                "name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`"
-            ),
+            hint="give --server URL, set CODEX_CONTROL_URL, or run `codexrun login URL` once",
         )
 
 

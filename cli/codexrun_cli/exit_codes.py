@@ -25,11 +25,11 @@ MEANING = {
     Code.CANCELLED: "the run was cancelled",
     Code.NOT_ALLOWED: "not authenticated, or not allowed",
     Code.NOT_FOUND: "not found",
-    Code.CONFLICT: "conflict: the run has ended already, the name or key is taken",
-    Code.UNREACHABLE: "not reachable: server or cluster; or the command needs the api",
-    Code.UNKNOWN: "how the run ended is not known: it was deleted",
-    Code.TIMEOUT: "--timeout has passed; the run goes on",
-    Code.INTERRUPTED: "Ctrl-C: following has ended; the run goes on",
+    Code.CONFLICT: "conflict: the run has already ended, or the name or key is taken",
+    Code.UNREACHABLE: "server or cluster not reachable, or the command needs the api",
+    Code.UNKNOWN: "how the run ended is unknown because it was deleted",
+    Code.TIMEOUT: "--timeout has passed; the run continues",
+    Code.INTERRUPTED: "Ctrl-C: following has ended; the run continues",
 }
 
 ENDS = {

@@ -58,8 +58,8 @@ Examples:
   codexrun cancel hello-1a2b3c4d --reason "wrong branch"
   codexrun retry @latest-failed --follow
 
-Data goes to stdout, what is said to people to stderr. Global options may stand
-anywhere. `codexrun help exit-codes` lists what commands end with.""",
+Data goes to stdout, messages go to stderr. Global options may appear anywhere.
+`codexrun help exit-codes` lists the exit codes.""",
 )
 
 
@@ -73,14 +73,20 @@ def _root(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="The api; CODEX_CONTROL_URL. Without one: the cluster itself."
+            metavar="URL",
+            help="URL of the api (CODEX_CONTROL_URL). Without it, commands go to the cluster.",
         ),
     ] = None,
     kubeconfig: Annotated[
-        str | None, typer.Option(metavar="FILE", help="For the cluster itself; KUBECONFIG.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Path of the kubeconfig (KUBECONFIG); commands go to the cluster.",
+        ),
     ] = None,
     context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.")
+        str | None,
+        typer.Option(metavar="NAME", help="Context of the kubeconfig; commands go to the cluster."),
     ] = None,
     namespace: Annotated[
         str | None,
@@ -89,18 +95,18 @@ def _root(
             "-n",
             metavar="NAME",
             callback=options.read_namespace,
-            help="Kubernetes namespace; commands go to the cluster itself.",
+            help="Kubernetes namespace; commands go to the cluster.",
         ),
     ] = None,
     all_namespaces: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="List: every namespace of the cluster.")
+        bool,
+        typer.Option("--all-namespaces", "-A", help="For list: all namespaces of the cluster."),
     ] = False,
     color: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="auto, always or never; NO_COLOR.")
+        str | None,
+        typer.Option(metavar="WHEN", help="When to use color: auto, always or never (NO_COLOR)."),
     ] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="No colour, no symbols, nothing that moves.")
-    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="No color, symbols or animation.")] = False,
     no_utf8: Annotated[bool, typer.Option("--no-utf8", help="ASCII only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show each call to the server.")] = False,
 ) -> None:

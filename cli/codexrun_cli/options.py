@@ -97,12 +97,12 @@ Output = Annotated[
         "-o", "--output", metavar="FORMAT", callback=_format, help=output.HELP, show_default=False
     ),
 ]
-NoHeaders = Annotated[bool, typer.Option("--no-headers", help="Leave the table's first line out.")]
+NoHeaders = Annotated[bool, typer.Option("--no-headers", help="Omit the table's header.")]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Name, its beginning, run id, or @latest.",
+        help="Name, beginning of a name, run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]
@@ -110,7 +110,7 @@ OneName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="Name, its beginning, run id, or @latest.",
+        help="Name, beginning of a name, run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]
@@ -119,7 +119,7 @@ Timeout = Annotated[
     typer.Option(
         metavar="DURATION",
         callback=read_duration,
-        help="Stop waiting after 90s, 10m, 2h: exit code 124.",
+        help="Stop waiting after this time (90s, 10m, 2h), with exit code 124.",
     ),
 ]
 
@@ -147,22 +147,31 @@ Prompts = Annotated[
         "--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completion.prompts
     ),
 ]
-Users = Annotated[list[str] | None, typer.Option("--user", help="Who started it. Repeatable.")]
+Users = Annotated[
+    list[str] | None, typer.Option("--user", help="Only runs started by this user. Repeatable.")
+]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")]
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", callback=read_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
+        metavar="TIME",
+        callback=read_moment,
+        help="Only runs created at or after this time: 7d, 12h (ago), or RFC 3339.",
     ),
 ]
 Older = Annotated[
     str | None,
     typer.Option(
-        "--until", "--older", metavar="TIME", callback=read_moment, help="Created before then."
+        "--until",
+        "--older",
+        metavar="TIME",
+        callback=read_moment,
+        help="Only runs created before this time.",
     ),
 ]
 Search = Annotated[
-    str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
+    str | None,
+    typer.Option(metavar="WORDS", help="Only runs with these words in name, message or error."),
 ]
 Labels = Annotated[
     str | None,
@@ -181,8 +190,8 @@ SortBy = Annotated[
         metavar="[-]ORDER",
         callback=_sort,
         help=(
-            "created, started, finished, duration, tokens or cost; - before it: the highest or"
-            " latest first."
+            "Sort by created, started, finished, duration, tokens or cost; with a leading -,"
+            " highest or latest first."
         ),
         show_default="-created",
     ),
@@ -198,20 +207,31 @@ Sets = Annotated[
         "-p",
         "--set",
         metavar="KEY=VALUE",
-        help="An input, of the type that the job type asks for; KEY:=JSON is JSON. Repeatable.",
+        help=(
+            "An input, converted to the type in the job type's schema; KEY:=JSON gives JSON."
+            " Repeatable."
+        ),
     ),
 ]
 InputsFile = Annotated[
     Path | None,
     typer.Option(
-        "-f", "--file", metavar="FILE", help="Inputs as YAML or JSON; - is stdin. -p wins over it."
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="Inputs as YAML or JSON; - reads stdin. -p takes precedence.",
     ),
 ]
 PromptVersion = Annotated[
-    str | None, typer.Option("--prompt-version", metavar="vN", help="Instead of the job type's.")
+    str | None,
+    typer.Option(
+        "--prompt-version", metavar="vN", help="Prompt version, instead of the job type's."
+    ),
 ]
-Model = Annotated[str | None, typer.Option(help="One of the job type's models.")]
-Effort = Annotated[str | None, typer.Option(help="One of the job type's efforts.")]
+Model = Annotated[str | None, typer.Option(help="Model, one of the job type's allowedModels.")]
+Effort = Annotated[
+    str | None, typer.Option(help="Reasoning effort, one of the job type's allowedEfforts.")
+]
 Limits = Annotated[
     list[str] | None,
     typer.Option(
@@ -234,8 +254,8 @@ Key = Annotated[
 Reason = Annotated[
     str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 Wait = Annotated[
     bool,
@@ -243,15 +263,17 @@ Wait = Annotated[
         "--wait", "-w", help="Return when the run has ended; its status is the exit code."
     ),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="The same, and show each change of status.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Like --wait, and show each change of status.")
+]
 Follow = Annotated[
-    bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")
+    bool, typer.Option("--follow", "-F", "--logs", help="Like --wait, and show what Codex does.")
 ]
 Detach = Annotated[
     bool,
     typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
 ]
-Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
+Web = Annotated[bool, typer.Option("--web", help="Open the run in the browser.")]
 
 
 @dataclass(frozen=True)
@@ -300,7 +322,7 @@ class FollowOptions:
 
     def __post_init__(self) -> None:
         if self.wait + self.watch + self.follow + self.detach > 1:
-            raise typer.BadParameter("give one of --wait, --watch, --follow and --detach")
+            raise typer.BadParameter("use only one of --wait, --watch, --follow and --detach")
 
     @property
     def mode(self) -> str:
@@ -441,7 +463,7 @@ def _json(value: str, text: str) -> Any:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
         raise typer.BadParameter(
-            f'"{value}": what stands after := is not valid JSON: {error}', param_hint="-p"
+            f'"{value}": the part after := is not valid JSON: {error}', param_hint="-p"
         ) from None
 
 
@@ -468,6 +490,6 @@ def _from_file(file: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(values, dict):
         raise typer.BadParameter(
-            f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f"
+            f"{file}: must contain the inputs as KEY: VALUE lines", param_hint="-f"
         )
     return {str(key): value for key, value in values.items()}

@@ -44,8 +44,7 @@ def find_run(transport: Transport, name: str | None, statuses: Collection[str] =
             names = ", ".join(sorted(run["name"] for run in runs)[:5])
             raise CommandError(
                 Code.USAGE,
-                f'"{name}" is the beginning of {len(runs)} names:'
-                f" {names}{', ...' if len(runs) > 5 else ''}",
+                f'"{name}" matches {len(runs)} runs: {names}{", ..." if len(runs) > 5 else ""}',
             ) from None
         raise
 
@@ -64,7 +63,7 @@ def _latest(transport: Transport, name: str) -> Run:
     for run in transport.runs(RunFilter(status=LATEST[name]), 1):
         return run
     raise CommandError(
-        Code.NOT_FOUND, f"there is no run that {name} could mean", hint="codexrun start JOB_TYPE"
+        Code.NOT_FOUND, f"{name}: there is no such run", hint="codexrun start JOB_TYPE"
     )
 
 

@@ -11,10 +11,10 @@ from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
 KEYS = {
-    "server": "URL of the api; commands go straight to the cluster if absent",
+    "server": "URL of the api; without it, commands go directly to the cluster",
     "token": "the api's token",
-    "context": "kubeconfig context, for commands straight on the cluster",
-    "namespace": "namespace, for commands straight on the cluster",
+    "context": "kubeconfig context, for commands that go directly to the cluster",
+    "namespace": "namespace, for commands that go directly to the cluster",
     "color": "auto, always or never",
 }
 SECRET_KEYS = ("token",)
@@ -113,8 +113,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
     if flags.server and flags.cluster:
         raise CommandError(
             Code.USAGE,
-            "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself;"
-            " give one of both",
+            "--server selects the api; -n, -A, --context and --kubeconfig select the cluster; use"
+            " one or the other",
         )
     chosen: dict[str, str] = {}
     sources: dict[str, str] = {}

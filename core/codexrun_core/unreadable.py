@@ -21,7 +21,7 @@ MAX_MESSAGE_CHARACTERS = 500
 
 UNREADABLE = Counter(
     "codexrun_unreadable_objects",
-    "Objects that could not be read and were passed over, by kind.",
+    "Objects that could not be read and were skipped, by kind.",
     ("kind",),
 )
 for _kind in ("codexrun", "codexjobtype", "configmap", "job", "pod"):

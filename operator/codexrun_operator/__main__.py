@@ -116,7 +116,9 @@ class Operator:
                 health.older_than(2 * health.STUCK_SECONDS, lambda: self.resync.turned, "resync")
             ),
             "kopf": leading(
-                lambda: "kopf told nothing of runs that exist" if self.resync.missed >= 2 else None
+                lambda: (
+                    "kopf reported nothing about existing runs" if self.resync.missed >= 2 else None
+                )
             ),
             "workers": leading(
                 lambda: (

@@ -14,9 +14,7 @@ DURATION_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Of runs: they change with a transition whose status write has worked, and with nothing else.
-CREATED = Counter(
-    "codexrun_runs_created", "Runs seen for the first time.", ("namespace", "job_type", "origin")
-)
+CREATED = Counter("codexrun_runs_created", "Runs created.", ("namespace", "job_type", "origin"))
 FINISHED = Counter(
     "codexrun_runs_finished",
     "Runs that ended.",
@@ -24,19 +22,19 @@ FINISHED = Counter(
 )
 DURATION = Histogram(
     "codexrun_run_duration_seconds",
-    "Agent's start to end.",
+    "From the agent's start to its end.",
     ("job_type", "phase"),
     buckets=DURATION_BUCKETS,
 )
 QUEUE = Histogram(
     "codexrun_run_queue_seconds",
-    "Creation of a run to its agent's start.",
+    "From a run's creation to its agent's start.",
     ("job_type",),
     buckets=DURATION_BUCKETS,
 )
 STARTUP = Histogram(
     "codexrun_run_startup_seconds",
-    "Creation of a Job to its agent's start.",
+    "From a Job's creation to its agent's start.",
     ("job_type",),
     buckets=DURATION_BUCKETS,
 )
@@ -51,11 +49,13 @@ COST = Counter(
     ("namespace", "job_type", "model"),
 )
 TURNS = Counter(
-    "codexrun_turns", "Turns that Codex began in ended runs, as the runner tells.", ("job_type",)
+    "codexrun_turns",
+    "Turns that Codex started in ended runs, as reported by the runner.",
+    ("job_type",),
 )
 COMMANDS = Counter(
     "codexrun_commands",
-    "Commands that Codex ran in ended runs, as the runner tells.",
+    "Commands that Codex ran in ended runs, as reported by the runner.",
     ("job_type",),
 )
 PROMPT_FINISHED = Counter(
@@ -68,42 +68,52 @@ CHECKSUM_MISMATCH = Counter(
 )
 
 SLOTS = Gauge(
-    "codexrun_slots_held", "Slots that runs hold, until their pods are proven gone.", ("job_type",)
+    "codexrun_slots_held",
+    "Slots held by runs; a slot is held until the pod is known to be gone.",
+    ("job_type",),
 )
 HELD = Gauge(
-    "codexrun_job_type_held", "1 while the apiserver refuses the Jobs of a job type.", ("job_type",)
+    "codexrun_job_type_held",
+    "1 while the API server rejects the Jobs of a job type.",
+    ("job_type",),
 )
 REFUSALS = Counter(
-    "codexrun_job_refusals", "Jobs that the apiserver refused.", ("job_type", "reason")
+    "codexrun_job_refusals", "Jobs that the API server rejected.", ("job_type", "reason")
 )
 STRAYS = Counter(
-    "codexrun_operator_strays_ended", "Jobs and pods that were ended, as their run was over."
+    "codexrun_operator_strays_ended", "Jobs and pods deleted because their run had ended."
 )
-RECONCILES = Counter("codexrun_operator_reconcile", "Looks at one object.", ("handler", "result"))
+RECONCILES = Counter(
+    "codexrun_operator_reconcile", "Reconciliations of one object.", ("handler", "result")
+)
 RECONCILE_SECONDS = Histogram(
     "codexrun_operator_reconcile_seconds",
-    "One look at one object, its writes included.",
+    "Duration of one reconciliation, writes included.",
     ("handler",),
     buckets=CALL_BUCKETS,
 )
 WATCH_RESTARTS = Counter(
-    "codexrun_operator_watch_restarts", "Watches opened anew, for whatever reason.", ("resource",)
+    "codexrun_operator_watch_restarts", "Watches reopened, for any reason.", ("resource",)
 )
-DEPTH = Gauge("codexrun_operator_queue_depth", "Objects that wait for a worker.")
-LEADER = Gauge("codexrun_operator_leader", "1 while this process leads.")
+DEPTH = Gauge("codexrun_operator_queue_depth", "Objects waiting for a worker.")
+LEADER = Gauge("codexrun_operator_leader", "1 while this process is the leader.")
 REQUESTS = Counter(
     "codexrun_k8s_requests",
-    "Requests to the apiserver; code none: no answer.",
+    "Requests to the API server; code none means no answer.",
     ("verb", "resource", "code"),
 )
 REQUEST_SECONDS = Histogram(
     "codexrun_k8s_request_seconds",
-    "Request to the head of the apiserver's answer.",
+    "From a request to the head of the API server's answer.",
     ("verb", "resource"),
     buckets=CALL_BUCKETS,
 )
-LOG_MESSAGES = Counter("codexrun_operator_log_messages", "Lines of log.", ("level",))
-BUILD = Gauge("codexrun_operator_build_info", "1; the labels say what runs.", ("version", "python"))
+LOG_MESSAGES = Counter("codexrun_operator_log_messages", "Log lines written.", ("level",))
+BUILD = Gauge(
+    "codexrun_operator_build_info",
+    "Always 1; the labels say what is running.",
+    ("version", "python"),
+)
 BUILD.labels(version("codexrun"), platform.python_version()).set(1)
 
 

@@ -147,7 +147,7 @@ class Archive:
             if log.complete is not None:
                 offset = -1  # nothing follows an end
             elif begin + offset + len(data) > MAX_RUN_LOG_BYTES:
-                raise RunFull(f"the log of a run is {MAX_RUN_LOG_BYTES} bytes at most")
+                raise RunFull(f"the log of a run may have at most {MAX_RUN_LOG_BYTES} bytes")
             elif data:
                 self.check_room(len(data))
             return (
@@ -260,7 +260,9 @@ class Archive:
         log = self.log(run_id)
         last = max(map(int, log.begins), default=0)
         if attempt < last:
-            raise Superseded(f"attempt {last} of this run has begun; {attempt} may write no more")
+            raise Superseded(
+                f"attempt {last} of this run has begun; attempt {attempt} can no longer write"
+            )
         if attempt > last:
             log = Log({**log.begins, str(attempt): self.size(run_id)})
             self._save(run_id, log)
@@ -275,5 +277,5 @@ def _check_name(shape: re.Pattern[str], text: str) -> str:
     """Return the name unchanged. With neither separators nor leading dots, no name leads
     anywhere else."""
     if not shape.fullmatch(text):
-        raise ValueError(f"{text!r} is no name of the archive's")
+        raise ValueError(f"{text!r} is not a file name in the archive")
     return text

@@ -25,23 +25,29 @@ class JobTypeView(BaseModel):
     allowed_efforts: list[str]
     inputs_schema: Annotated[
         dict[str, Any] | None,
-        Field(description="Absent: each placeholder of the prompt is a text."),
+        Field(
+            description="JSON Schema of the inputs; if absent, each placeholder of the prompt"
+            " is a string."
+        ),
     ] = None
     limits: dict[str, int]
     concurrency_limit: int
     max_queued: Annotated[
-        int | None, Field(description="Runs that may wait; absent: no bound.")
+        int | None, Field(description="Maximum number of waiting runs; unlimited if absent.")
     ] = None
     require_known_price: bool
     output_schema: Annotated[
-        dict[str, Any] | None, Field(description="Of the final message, where it has to be JSON.")
+        dict[str, Any] | None,
+        Field(description="JSON Schema of the final message, if it must be JSON."),
     ] = None
-    running: Annotated[int, Field(description="Slots held: starting, running and stopping.")]
+    running: Annotated[
+        int, Field(description="Slots taken by runs that are starting, running or stopping.")
+    ]
     queued: int
     suspended: bool
-    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")] = (
-        None
-    )
+    ready: Annotated[
+        bool | None, Field(description="Absent until the operator has checked the job type.")
+    ] = None
     message: str | None = None
 
 
@@ -56,7 +62,7 @@ class JobTypeList(BaseModel):
     responses=answers(401, 500, 503),
 )
 async def list_job_types(services: CurrentServices, _: Caller) -> JobTypeList:
-    """What can be started, and how full it is."""
+    """The job types that can be started, and how many of their slots are taken."""
     views = []
     for name, job_type in sorted(services.catalog.job_types.items()):
         spec = job_type.spec

@@ -31,20 +31,20 @@ Version = Annotated[str, Path(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$", examp
 
 
 class PromptRuns(BaseModel):
-    """What the runs of one version came to."""
+    """Results of the runs of one version."""
 
     model_config = ConfigDict(from_attributes=True)
 
     runs: int = 0
     success_rate: Annotated[
-        float | None, Field(description="Succeeded among succeeded and failed.")
+        float | None, Field(description="Succeeded runs divided by succeeded and failed runs.")
     ] = None
     cost_tokens: int = 0
     cost_micro_usd: int = 0
 
 
 class PromptUse(PromptRuns):
-    """The same, and what a good run usually takes: medians of the last 1,000."""
+    """The same, with medians over the last 1,000 successful runs."""
 
     median_tokens: int | None = None
     median_cost_micro_usd: int | None = None
@@ -54,13 +54,13 @@ class PromptUse(PromptRuns):
 class PromptVersionView(BaseModel):
     version: str
     sha256: str
-    checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
+    checksum_ok: Annotated[bool, Field(description="Whether the text matches the recorded digest.")]
     owner: str
     updated_at: str
-    used_by: Annotated[list[str], Field(description="Job types that name this version.")] = []
-    stats: Annotated[PromptRuns | None, Field(description="Absent while the registry is away.")] = (
-        None
-    )
+    used_by: Annotated[list[str], Field(description="Job types that use this version.")] = []
+    stats: Annotated[
+        PromptRuns | None, Field(description="Absent while the registry is unavailable.")
+    ] = None
 
     @classmethod
     def of(cls, prompt: StoredPrompt, used_by: list[str], stats: PromptRuns | None) -> Self:
@@ -86,8 +86,8 @@ class PromptText(PromptVersionView):
 
 @router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
 async def list_prompts(services: CurrentServices, _: Caller) -> PromptList:
-    """Every prompt version in the cluster, whether its text is what its checksum says, and how its
-    runs did."""
+    """Every prompt version in the cluster, whether its text matches its checksum, and the results
+    of its runs."""
     return PromptList(prompts=await _views(services))
 
 
@@ -110,7 +110,7 @@ async def get_prompt(services: CurrentServices, _: Caller, name: Name) -> Prompt
 async def get_prompt_version(
     services: CurrentServices, _: Caller, name: Name, version: Version
 ) -> PromptText:
-    """One version: its text, and what its runs usually take."""
+    """One version: its text, and the usual duration, tokens and cost of its runs."""
     prompt = services.catalog.prompts.get((name, version))
     if prompt is None:
         raise Problem(

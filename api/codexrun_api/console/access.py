@@ -108,7 +108,7 @@ def refuse_foreign_form(request: Request) -> None:
         raise Problem(
             403,
             "foreign-form",
-            "this form was sent by another site; open the console itself and do it there",
+            "this form was sent from another site; open the console and send it from there",
         )
 
 
@@ -130,8 +130,8 @@ async def refuse_expired_form(request: Request, visitor: Visitor) -> None:
         raise Problem(
             403,
             "form-expired",
-            "this form is not of your session, which may have ended; reload the page, then send it"
-            " again",
+            "this form does not belong to your session, which may have ended; reload the page and"
+            " send it again",
         )
 
 

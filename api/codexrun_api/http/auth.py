@@ -105,7 +105,7 @@ def token_digest(token: str) -> bytes:
 
 
 _bearer = HTTPBearer(
-    auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file."
+    auto_error=False, description="CODEX_CONTROL_TOKEN, or a token from the token file."
 )
 
 
@@ -121,7 +121,7 @@ async def caller(
         credentials.credentials if credentials else None
     )
     if user is None:
-        problem = "the token is not known" if credentials else "no token"
+        problem = "the token is unknown" if credentials else "no token"
         raise Problem(
             401, "unauthenticated", f"{problem}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
         )

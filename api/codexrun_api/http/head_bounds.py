@@ -26,25 +26,25 @@ def check_head(scope: Scope) -> None:
     query = len(scope["query_string"])
     if path > MAX_PATH_BYTES:
         detail = (
-            f"the path: {path} bytes are above {MAX_PATH_BYTES}; no path of this server is as long"
+            f"the path: {path} bytes exceed {MAX_PATH_BYTES}; no path of this server is that long"
         )
         raise Problem(414, "uri-too-long", detail)
     if query > MAX_QUERY_BYTES:
-        detail = f"the query: {query} bytes are above {MAX_QUERY_BYTES}; ask for less at once"
+        detail = f"the query: {query} bytes exceed {MAX_QUERY_BYTES}; ask for less at once"
         raise Problem(414, "uri-too-long", detail)
     if (parameters := scope["query_string"].count(b"&") + 1) > MAX_PARAMETERS:
         detail = (
-            f"the query: {parameters} parameters are above {MAX_PARAMETERS}; write several values"
-            " with commas between"
+            f"the query: {parameters} parameters exceed {MAX_PARAMETERS}; separate the values of"
+            " one parameter with commas"
         )
         raise Problem(400, "too-many-parameters", detail)
     headers = scope["headers"]
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
-            f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or"
-            f" {MAX_HEADER_BYTES} bytes; leave out those that are not for this server, such as"
-            " another site's cookies"
+            f"the headers: {len(headers)} headers of {size} bytes exceed {MAX_HEADERS} headers or"
+            f" {MAX_HEADER_BYTES} bytes; leave out those not meant for this server, such as"
+            " cookies of another site"
         )
         raise Problem(431, "headers-too-large", detail)
 

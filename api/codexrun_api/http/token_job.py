@@ -60,11 +60,11 @@ async def run(env: Mapping[str, str]) -> int:
         kube = Kube(client, env["CODEXRUN_NAMESPACE"], lambda: None, agent="codexrun-token-job")
         made = await make_secret(kube, metadata)
     except (Refused, Unavailable) as error:
-        sys.stderr.write(f"Secret {metadata['name']} could not be made: {error}\n")
+        sys.stderr.write(f"Secret {metadata['name']} could not be created: {error}\n")
         return 1
     finally:
         await client.close()  # type: ignore[no-untyped-call]
-    done = "made" if made else "is there already, and stays as it is"
+    done = "made" if made else "already exists and is kept"
     sys.stdout.write(f"Secret {metadata['name']}: {done}\n")
     return 0
 

@@ -41,7 +41,7 @@ class ArtifactView(BaseModel):
     name: Annotated[str, Field(examples=["workspace.patch"])]
     bytes: int
     updated_at: datetime
-    url: Annotated[str, Field(description="Where to download it.")]
+    url: Annotated[str, Field(description="Address to download it from.")]
 
 
 class ArtifactList(BaseModel):
@@ -54,8 +54,8 @@ class ArtifactList(BaseModel):
     responses=answers(401, 404, 422, 500, 503),
 )
 async def list_run_artifacts(services: CurrentServices, _: Caller, run: Run) -> ArtifactList:
-    """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
-    that there are."""
+    """The artifacts that the run has: final message, validated JSON output, patch of the
+    workspace, Codex's rollout."""
     artifacts = await asyncio.to_thread(services.archive.list_artifacts, run.run_id)
     base = f"{services.settings.external_url}/runs/{run.run_id}/artifacts"
     views = [
@@ -82,7 +82,7 @@ async def list_run_artifacts(services: CurrentServices, _: Caller, run: Run) -> 
 async def get_run_artifact(
     services: CurrentServices, _: Caller, run: Run, name: Name
 ) -> FileResponse:
-    """One of them, as it was handed over."""
+    """One artifact, as it was stored."""
     path = await asyncio.to_thread(services.archive.artifact, run.run_id, name)
     if path is None:
         raise Problem(

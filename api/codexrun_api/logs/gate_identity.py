@@ -76,9 +76,9 @@ class GateAuthentication:
         if (identity := self._known(digest)) is not None:
             return identity
         if self._refusals.wait(peer, self._clock()):
-            raise Unavailable("too many tokens of this address were refused; try again later")
+            raise Unavailable("too many tokens from this address were rejected; try again later")
         if self._reviews_of[peer] >= REVIEWS_OF_PEER:
-            raise Unavailable("other tokens of this address are being reviewed; try again")
+            raise Unavailable("other tokens from this address are being reviewed; try again")
         self._reviews_of[peer] += 1
         try:
             async with self._reviewing:
@@ -161,7 +161,10 @@ class GateAuthentication:
         except Refused as error:
             raise NotAGate(403, f"{folder}/{name} cannot be read: {error}") from error
         if obj["metadata"].get("uid") != uid:
-            raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
+            raise NotAGate(
+                403,
+                "the pod, its Job or its run is gone, or was replaced by another of the same name",
+            )
         return obj
 
 
@@ -173,7 +176,7 @@ def _controller(obj: dict[str, Any], version: str, kind: str) -> dict[str, str]:
         ):
             controller: dict[str, str] = owner
             return controller
-    raise NotAGate(403, f"not controlled by a {kind}: no pod of a run")
+    raise NotAGate(403, f"not controlled by a {kind}, so not a pod of a run")
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -55,7 +55,7 @@ RUNS_KEPT = 10_000
 MAX_UPLOADS = 20  # of one artifact of a run; the runner itself sends each once
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 TOLD_SECONDS = 60.0  # how often a line of log says that the volume is full: each gate comes again
-CUT = "the agent's container ended before it had handed over all of its log"
+CUT = "the agent's container ended before all of its log was handed over"
 
 OnUsage = Callable[[str, Usage, datetime | None], Awaitable[object]]
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
@@ -110,7 +110,9 @@ class Ingest:
             raise HTTPException(400, "offset must be a number of bytes, and end complete or cut")
         data = await _body(request, MAX_LOG_REQUEST_BYTES)
         if int(offset) + len(data) > MAX_LOG_BYTES:
-            raise HTTPException(413, f"one attempt's log is {MAX_LOG_BYTES} bytes at most")
+            raise HTTPException(
+                413, f"the log of an attempt may have at most {MAX_LOG_BYTES} bytes"
+            )
         archive = self.archive
         run_id = identity.run_id
         await self._require_not_removed(run_id)
@@ -169,7 +171,7 @@ class Ingest:
         if uploads >= MAX_UPLOADS:
             # The gate keeps what is here and goes on with the rest.
             raise HTTPException(
-                409, f"{name} was stored {MAX_UPLOADS} times; the last one of them stays"
+                409, f"{name} was already stored {MAX_UPLOADS} times; the last upload is kept"
             )
         await self._require_not_removed(identity.run_id)
         received = 0
@@ -179,7 +181,9 @@ class Ingest:
             async for part in request.stream():
                 received += len(part)
                 if received > MAX_ARTIFACT_BYTES[name]:
-                    raise HTTPException(413, f"{name} is {MAX_ARTIFACT_BYTES[name]} bytes at most")
+                    raise HTTPException(
+                        413, f"{name} may have at most {MAX_ARTIFACT_BYTES[name]} bytes"
+                    )
                 await asyncio.to_thread(self._write, file, part)
             await asyncio.to_thread(file.commit)
             self._count_upload(identity.run_id, name)
@@ -211,7 +215,7 @@ class Ingest:
             raise HTTPException(409, UID_REQUIRED)
         run = await self.find_run(identity.run_id)
         if run is None or run.prompt_sha256 is None:
-            raise HTTPException(503, "with what this run was admitted is not recorded yet")
+            raise HTTPException(503, "what this run was admitted with is not recorded yet")
         source = await self.find_run(identity.resumes)
         if source is None:
             raise HTTPException(404, UNKNOWN_SOURCE)
@@ -237,7 +241,7 @@ class Ingest:
             return
         with contextlib.suppress(Unavailable):
             if await self.is_removed(run_id):
-                raise HTTPException(404, "this run was removed; nothing of it is kept any more")
+                raise HTTPException(404, "this run was removed; nothing more is stored for it")
 
     async def refuse_full(self, _: Request, error: Exception) -> Response:
         """Answer 507: the gate keeps what it has and comes again."""
@@ -311,7 +315,7 @@ async def _body(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         received += len(part)
         if received > limit:
-            raise HTTPException(413, f"{limit} bytes at most")
+            raise HTTPException(413, f"at most {limit} bytes are accepted")
         parts.append(part)
     return b"".join(parts)
 
@@ -327,6 +331,6 @@ async def _refuse(_: Request, error: Exception) -> Response:
         case Unavailable():
             return JSONResponse({"error": str(error)}, 503)
         case ClientDisconnect():
-            return JSONResponse({"error": "the body broke off"}, 400)
+            return JSONResponse({"error": "the body was cut off"}, 400)
     log.error("archive.failed", extra=fields(error=str(error)))
-    return JSONResponse({"error": "the archive takes nothing now"}, 507)
+    return JSONResponse({"error": "the archive cannot store anything now"}, 507)

@@ -23,20 +23,28 @@ router = APIRouter(tags=["logs"])
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
-Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
+Tail = Annotated[
+    int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")
+]
 Since = Annotated[
     query_params.Time | None,
-    Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago."),
+    Query(description="Only lines since this time: RFC 3339, or 10m, 2h (ago)."),
 ]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[
     int | None,
     Query(
-        ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers."
+        ge=0,
+        le=2**50,
+        description="Number of bytes to skip; the same as Last-Event-ID, for"
+        " callers that cannot set headers.",
     ),
 ]
 LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")
+    str | None,
+    Header(
+        alias="Last-Event-ID", max_length=20, description="Resume after the event with this ID."
+    ),
 ]
 RangeHeader = Annotated[
     str | None,
@@ -45,8 +53,9 @@ RangeHeader = Annotated[
 
 LOG_RESPONSE = {
     "description": (
-        "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it;"
-        " `end` at the run's end, `reconnect` before the server stops."
+        "The log, one JSON object per line. As a stream: one event per line, whose id is the"
+        " offset after the line; `end` at the end of the run, and `reconnect` before the server"
+        " stops."
     ),
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}
@@ -89,8 +98,8 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     last_id: LastEventId = None,
     range_header: RangeHeader = None,
 ) -> Response:
-    """What the agent's container printed; also while it prints, and when nothing of the run is
-    left in the cluster."""
+    """What the agent's container printed, both live and after the run is gone from the
+    cluster."""
     archive = services.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
     start = after or 0

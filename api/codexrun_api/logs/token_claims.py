@@ -39,7 +39,7 @@ def check_claims(token: str, namespace: str, now: float | None = None) -> None:
     expires = claims.get("exp")
     now = time.time() if now is None else now
     if not isinstance(expires, int | float) or expires < now - CLOCK_LEEWAY_SECONDS:
-        raise NotAGate(401, "the token is over")
+        raise NotAGate(401, "the token has expired")
     about = claims.get("kubernetes.io")
     if not isinstance(about, dict) or about.get("namespace") != namespace:
         raise NotAGate(403, "not a service account of this namespace")
@@ -60,7 +60,7 @@ def _payload(token: str) -> dict[str, Any]:
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         claims = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError):
-        raise NotAGate(401, "the token is not a service account's") from None
+        raise NotAGate(401, "the token does not belong to a service account") from None
     if not isinstance(claims, dict):
-        raise NotAGate(401, "the token is not a service account's")
+        raise NotAGate(401, "the token does not belong to a service account")
     return claims

@@ -51,7 +51,7 @@ BULK_PROBLEMS = answers(401, 413, 422, 500, 503)
 async def cancel_runs(
     request: Request, services: CurrentServices, user: Caller, body: BulkRequest
 ) -> BulkAnswer:
-    """Cancel every run that matches and has not ended; each has its own result."""
+    """Cancel every matching run that has not ended; each run has its own result."""
     return await cancel_many(services, body, user, request.state.request_id)
 
 
@@ -91,7 +91,7 @@ async def retry_runs(
     body: BulkRequest,
     origin: OriginHeader = "api",
 ) -> BulkAnswer:
-    """Retry every run that matches and has ended; the new ones wait in the queue."""
+    """Retry every matching run that has ended; the new runs wait in the queue."""
     return await retry_many(services, body, user, request.state.request_id, origin=origin)
 
 
@@ -135,8 +135,8 @@ async def edit_run(
     run_id: query_params.RunId,
     body: requests.EditRunRequest,
 ) -> responses.RunView:
-    """Change the priority of a run that has not ended; of one that waits it is its place in the
-    queue."""
+    """Change the priority of a run that has not ended; while it waits, this changes its place
+    in the queue."""
     return services.view(await actions.set_priority(services, run_id, body.priority))
 
 
@@ -149,8 +149,8 @@ async def edit_run(
 async def delete_run(
     services: CurrentServices, user: Caller, run_id: query_params.RunId
 ) -> responses.RunView:
-    """Delete the object of a run that has ended, with its Job and pod. What is recorded of it, its
-    log and its artifacts stay until the clean-up."""
+    """Delete the object of a run that has ended, with its Job and pod. Its record, log and
+    artifacts stay until the clean-up."""
     record = await actions.delete(services, run_id)
     log.info("run.deleted", extra=fields(run_id=record.run_id, name=record.name, user=user))
     return services.view(record)
@@ -171,8 +171,8 @@ async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
     body: requests.CancelRunRequest | None = None,
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
-    """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
-    409."""
+    """Ask for a run to be stopped. Repeating the request has no effect; a run that ended in
+    another way answers 409."""
     record = await actions.cancel(services, run_id, user, body.reason if body else None)
     if wait:
         record = await wait_until_terminal(services, record, wait)
@@ -198,8 +198,8 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     origin: OriginHeader = "api",
     wait: Annotated[float, Query(ge=0, le=300)] = 0,
 ) -> responses.RunView:
-    """A new run with the same spec, also when the object is long gone. While a retry goes on,
-    asking again gives that one."""
+    """Start a new run with the same spec, even after the object is gone. While that retry has
+    not ended, repeating the request returns it."""
     body = body or requests.RetryRunRequest()
     request_id = request.state.request_id
     started = await actions.retry(

@@ -95,7 +95,7 @@ async def set_priority(services: Services, run_id: str, priority: int) -> RunRec
 
 def _over(name: str, status: str) -> Problem:
     return Problem(
-        409, "run-finished", f'run "{name}" has ended ({status}); only a new run can be different'
+        409, "run-finished", f'run "{name}" has ended ({status}); start a new run instead'
     )
 
 

@@ -20,10 +20,14 @@ from codexrun_core.errors import Unavailable
 router = APIRouter(tags=["events"])
 
 LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")
+    str | None,
+    Header(
+        alias="Last-Event-ID", max_length=64, description="Resume after the event with this ID."
+    ),
 ]
 After = Annotated[
-    str | None, Query(max_length=64, description="The same for callers without headers.")
+    str | None,
+    Query(max_length=64, description="Same as Last-Event-ID, for callers that cannot set headers."),
 ]
 
 
@@ -52,7 +56,7 @@ def _matches(names: str | None, value: str) -> bool:
         200: {
             "description": (
                 "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its"
-                " `params`; `reconnect` before the server stops."
+                " `params`; `reconnect` is sent before the server stops."
             ),
             "content": {sse.CONTENT_TYPE: {"schema": {"type": "string"}}},
         },
@@ -65,7 +69,7 @@ async def stream_events(
     query: Annotated[EventQuery, Query()],
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
+    """Follow all runs, or those of some job types or IDs. Without a last ID, it starts now."""
     return sse.stream_response(_follow(services, query, last_event_id or query.after))
 
 

@@ -34,7 +34,10 @@ class CleanupRequest(requests.RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
 
     older_than: Annotated[
-        query_params.Time, Field(description="By the end of the run: 14d, or a time.")
+        query_params.Time,
+        Field(
+            description="Runs that ended longer ago than this: 14d, or before this time (RFC 3339)."
+        ),
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
     force: Annotated[
@@ -45,8 +48,10 @@ class CleanupRequest(requests.RequestBody):
 class CleanupAnswer(BaseModel):
     dry_run: bool
     before: datetime
-    removed: Annotated[int, Field(description="Runs whose row went, or would.")]
-    folders: Annotated[int, Field(description="Folders of logs and artifacts that went, or would.")]
+    removed: Annotated[int, Field(description="Runs whose row was removed, or would be.")]
+    folders: Annotated[
+        int, Field(description="Folders of logs and artifacts that were removed, or would be.")
+    ]
 
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(401, 413, 422, 500, 503))
@@ -57,13 +62,13 @@ async def clean_up(
     body: CleanupRequest | None = None,
 ) -> CleanupAnswer:
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
-    ended. 422 where `older_than` is less than an hour, unless `force` or `dry_run` is set."""
+    ended. Answers 422 if `older_than` is less than an hour, unless `force` or `dry_run` is set."""
     body = body or CleanupRequest()
     before = moment(body.older_than)
     if not (body.dry_run or body.force) and before > datetime.now(UTC) - SHORTEST_AGE:
         detail = (
-            f"older_than: {body.older_than} would remove runs that ended within the last hour;"
-            " name a longer time, or set force"
+            f"older_than: {body.older_than} would remove runs that ended within the last hour; use"
+            " a longer time, or set force"
         )
         raise invalid(detail, FieldError(pointer="/older_than", detail=detail))
     if body.dry_run:

@@ -29,18 +29,24 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description=(
-            "The same key by the same caller is the same run; a repeated 202 says"
+            "The same key from the same caller returns the same run; a repeated 202 has the header"
             " `Idempotent-Replayed: true`."
         ),
     ),
 ]
 OriginHeader = Annotated[
     query_params.Origin,
-    Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record."),
+    Header(
+        alias="X-Codexrun-Origin", description="Name of the calling program; recorded with the run."
+    ),
 ]
 WaitSeconds = Annotated[
     float,
-    Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds."),
+    Query(
+        ge=0,
+        le=300,
+        description="Wait for the end of the run, for at most this many seconds, before answering.",
+    ),
 ]
 
 
@@ -73,29 +79,32 @@ class RunDetails(BaseModel):
         dict[str, int],
         Field(
             examples=[{"max_tokens": 200000}],
-            description="The run's own, else those of its job type.",
+            description="The limits of the run, else those of its job type.",
         ),
     ]
     conditions: Annotated[
         list[ConditionView] | None,
-        Field(description="The record that the operator keeps; absent when the object is gone."),
+        Field(description="The run's conditions; absent when the object is gone."),
     ] = None
     transitions: Annotated[
         list[TransitionView] | None,
-        Field(description="Every move of every attempt, oldest first; absent while unreadable."),
+        Field(
+            description="All transitions of all attempts, oldest first; absent while they"
+            " cannot be read."
+        ),
     ] = None
 
 
 class Stats(BaseModel):
-    """Over the runs that match the filter. Durations (agent's start to end) are those of the last
-    good ones."""
+    """Totals over the matching runs. Durations, from the agent's start to its end, are
+    those of the last successful runs."""
 
     model_config = ConfigDict(from_attributes=True)
 
     runs: int
     statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
     success_rate: Annotated[
-        float | None, Field(description="Succeeded among succeeded and failed.")
+        float | None, Field(description="Succeeded runs divided by succeeded and failed runs.")
     ]
     cost_tokens: int
     cost_micro_usd: int
@@ -104,7 +113,10 @@ class Stats(BaseModel):
     job_types: list["JobTypeStats"]
     groups: Annotated[
         list["GroupStats"] | None,
-        Field(description="With `group_by`: the most expensive first, days in their order."),
+        Field(
+            description="With `group_by`: groups, most expensive first; days in chronological"
+            " order."
+        ),
     ] = None
 
 
@@ -154,8 +166,8 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     origin: OriginHeader = "api",
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
-    """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
-    full and `Reject`."""
+    """Start a run. The operator decides: 202 with its place in the queue, or 429 if every slot is
+    taken and `when_full` is `Reject`."""
     new = await start.build_run(
         services, body, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
@@ -171,8 +183,8 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
 async def list_runs(
     services: CurrentServices, _: Caller, query: Annotated[query_params.RunListQuery, Query()]
 ) -> Response:
-    """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
-    runs are added."""
+    """Newest first unless `sort` says otherwise, in pages that neither repeat nor skip a run while
+    new runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
     await services.mirror.writer.caught_up()
     try:
@@ -201,7 +213,7 @@ async def list_runs(
     responses=answers(401, 404, 422, 500, 503),
 )
 async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response:
-    """One run, also after its object is gone."""
+    """One run, even after its object is gone."""
     return json_response(services.view(record))
 
 
@@ -212,8 +224,8 @@ async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response
     responses=answers(401, 404, 422, 500, 503),
 )
 async def get_run_details(services: CurrentServices, _: Caller, record: Run) -> RunDetails:
-    """Limits in force, conditions, and every transition of one run; the latter also after its
-    object is gone."""
+    """Effective limits, conditions, and every transition of one run; transitions are kept
+    after its object is gone."""
     try:
         run = await services.object_of(record.run_id)
     except Unavailable:
@@ -248,7 +260,7 @@ async def _transitions(services: CurrentServices, run_id: str) -> list[Transitio
 async def get_stats(
     services: CurrentServices, _: Caller, query: Annotated[query_params.StatsQuery, Query()]
 ) -> Stats:
-    """Counts by status, tokens and cost of the runs that match; with `group_by` also of each
+    """Counts by status, tokens and cost of the matching runs; with `group_by`, also for each
     group."""
     run_filter = query.filter()
     stats = Stats.model_validate(await services.registry.stats(run_filter))

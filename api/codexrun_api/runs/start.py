@@ -258,7 +258,7 @@ def _require_same_request(run: CodexRun, new: NewRun) -> None:
         Problem: it was not.
     """
     if not new.keyed:
-        detail = f'there is a run "{new.name}" already; choose another name'
+        detail = f'a run "{new.name}" already exists; choose another name'
         raise Problem(409, "name-taken", detail)
     if run.metadata.annotations.get(REQUEST_SHA256) != new.sha256:
         raise _mismatch()
@@ -288,12 +288,12 @@ async def _wait_for_verdict(
         if _has_verdict(newest):
             return newest
         if followed.gone:
-            raise Problem(409, "run-deleted", "somebody deleted the run before the operator saw it")
+            raise Problem(409, "run-deleted", "the run was deleted before the operator saw it")
         try:
             if reject:
                 await services.kube.delete(path, uid=uid, version=newest.metadata.resource_version)
                 raise unavailable(
-                    f"no verdict of the operator within {seconds:.0f} s; the run is deleted"
+                    f"the operator did not decide within {seconds:.0f} s; the run was deleted"
                 )
             metadata = {
                 "resourceVersion": newest.metadata.resource_version,
@@ -305,7 +305,7 @@ async def _wait_for_verdict(
         except Conflict:
             await _refresh(services, path, uid, followed)
         except NotFound as gone:
-            raise unavailable("the run was deleted before its verdict was seen") from gone
+            raise unavailable("the run was deleted before the operator decided") from gone
     raise unavailable("the run keeps changing")
 
 
@@ -317,7 +317,7 @@ async def _refresh(services: Services, path: str, uid: str, followed: Followed) 
     """Read the run from the apiserver: the watch may be behind."""
     raw = await services.kube.get(path)
     if raw["metadata"]["uid"] != uid:
-        raise unavailable("the run was deleted before its verdict was seen")
+        raise unavailable("the run was deleted before the operator decided")
     services.mirror.seen(raw)
     followed.tell(CodexRun.model_validate(raw), gone=False)
 

@@ -19,19 +19,21 @@ JSON = "application/problem+json"
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with the request."""
+    """One problem of the request."""
 
     detail: str
     pointer: Annotated[
-        str | None, Field(description="JSON pointer into the body.", examples=["/inputs/name"])
+        str | None,
+        Field(description="JSON pointer to the field in the body.", examples=["/inputs/name"]),
     ] = None
     parameter: Annotated[
-        str | None, Field(description="Query, path or header parameter.", examples=["page_size"])
+        str | None,
+        Field(description="Name of the query, path or header parameter.", examples=["page_size"]),
     ] = None
 
 
 class ProblemBody(BaseModel):
-    """RFC 9457. `code` and `type` are stable; `detail` is for people."""
+    """RFC 9457. `code` and `type` are stable; `detail` is human-readable and may change."""
 
     type: Annotated[str, Field(examples=["urn:codexrun:problem:run-not-found"])]
     title: str
@@ -41,7 +43,7 @@ class ProblemBody(BaseModel):
     request_id: str
     errors: list[FieldError] = []
     retry_after: Annotated[
-        int | None, Field(description="Seconds; the same as the Retry-After header.")
+        int | None, Field(description="Seconds to wait; the same as the Retry-After header.")
     ] = None
 
 

@@ -18,7 +18,7 @@ from codexrun_core.times import moment
 def _text(value: Any) -> Any:
     if value is not None:
         if not isinstance(value, str):
-            raise ValueError("write it as text")
+            raise ValueError("write it as a string")
         moment(value)
     return value
 
@@ -48,7 +48,7 @@ Time = Annotated[
 
 
 class RunFilterQuery(BaseModel):
-    """A comma means OR, but AND in `label`; several fields mean AND."""
+    """A comma means OR, except in `label`, where it means AND; several fields mean AND."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,11 +62,11 @@ class RunFilterQuery(BaseModel):
     model: Word | None = None
     user: Annotated[Word | None, Field(description="Who started it.")] = None
     since: Annotated[
-        Time | None, Field(description="Created at or after: RFC 3339, or 7d, 12h ago.")
+        Time | None, Field(description="Created at or after this time: RFC 3339, or 7d, 12h (ago).")
     ] = None
-    until: Annotated[Time | None, Field(description="Created before.")] = None
+    until: Annotated[Time | None, Field(description="Created before this time.")] = None
     search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None
-    retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = (
+    retry_of: Annotated[Word | None, Field(description="Run ID of the run that was retried.")] = (
         None
     )
     failure_class: Annotated[
@@ -116,17 +116,19 @@ class StatsQuery(RunFilterQuery):
 
 
 class RunListQuery(RunFilterQuery):
-    page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
+    page_size: Annotated[int, Field(ge=1, description="Values above 500 are treated as 500.")] = 50
     page_token: Annotated[
         Word | None,
-        Field(description="next_page_token of the page before, with the same filter and order."),
+        Field(
+            description="The next_page_token of the previous page, with the same filter and order."
+        ),
     ] = None
     sort: Annotated[
         Word,
         Field(
             description=(
-                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is"
-                " not known comes last, the duration of a run that has not ended too."
+                f"{', '.join(SORT_COLUMNS)}; with a leading `-`, highest or latest first. Unknown"
+                " values come last, including the duration of a run that has not ended."
             ),
             examples=["-cost"],
         ),

@@ -28,7 +28,7 @@ class RequestBody(BaseModel):
 
 
 class LimitsRequest(RequestBody):
-    """Lower limits than the job type's; never higher ones."""
+    """Limits for this run; they can only be lower than the job type's."""
 
     max_tokens: Annotated[WholeNumber | None, Field(ge=1, le=10_000_000_000)] = None
     max_cost_cents: Annotated[WholeNumber | None, Field(ge=1, le=100_000_000)] = None
@@ -92,18 +92,18 @@ class StartRunRequest(Overrides):
 
     job_type: Annotated[Name, Field(examples=["hello"])]
     workspace: WorkspaceRequest | None = None
-    name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = (
+    name: Annotated[Name | None, Field(description="The object's name; generated if absent.")] = (
         None
     )
     namespace: Annotated[
-        Name | None, Field(description="This installation's namespace, if given.")
+        Name | None,
+        Field(description="The namespace; if given, it must be that of this installation."),
     ] = None
     labels: Annotated[
         dict[str, str] | None,
         Field(
             description=(
-                "The object's labels, to find the run by; a retry takes over those without a"
-                " prefix."
+                "Labels of the object, to find the run by; a retry keeps those without a prefix."
             ),
             examples=[{"team": "a"}],
         ),
@@ -117,7 +117,7 @@ class StartRunRequest(Overrides):
 
 
 class RetryRunRequest(Overrides):
-    """Changes to the earlier run's spec; none repeats it as it was."""
+    """Changes to the earlier run's spec; without any, the run is repeated unchanged."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"inputs": {"name": "world"}}})
 
@@ -126,20 +126,21 @@ class RetryRunRequest(Overrides):
         Strict(),
         Field(
             description=(
-                "Continue its Codex thread instead of starting a new one; only with the same"
-                " prompt and model."
+                "Continue its Codex thread instead of starting a new one; needs the same prompt"
+                " and model."
             )
         ),
     ] = False
 
 
 class EditRunRequest(RequestBody):
-    """What of a run may change after its start."""
+    """The fields of a run that may change after its start."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"priority": 10}})
 
     priority: Annotated[
-        WholeNumber, Field(ge=-1000, le=1000, description="Higher runs start first.")
+        WholeNumber,
+        Field(ge=-1000, le=1000, description="Runs with a higher priority start first."),
     ]
 
 
@@ -147,7 +148,8 @@ class CancelRunRequest(RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "superseded"}})
 
     reason: Annotated[
-        str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
+        str | None,
+        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
     ] = None
 
 
@@ -161,7 +163,7 @@ class BulkRequest(RequestBody):
     filter: query_params.RunFilterQuery | None = None
     ids: Annotated[
         list[query_params.Word] | None,
-        Field(max_length=MAX_BULK_RUNS, description="Run ids or names, instead of a filter."),
+        Field(max_length=MAX_BULK_RUNS, description="Run IDs or names, instead of a filter."),
     ] = None
-    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
+    dry_run: Annotated[bool, Strict(), Field(description="Only show what would be done.")] = False
     reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None

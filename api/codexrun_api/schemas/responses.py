@@ -19,29 +19,32 @@ class UsageView(BaseModel):
     """0 beside `complete: false` means not known."""
 
     input_tokens: Annotated[
-        int, Field(description="Tokens sent to the model, cached ones included.")
+        int, Field(description="Tokens sent to the model, including cached ones.")
     ]
-    cached_input_tokens: Annotated[int, Field(description="Of these, read from the model's cache.")]
+    cached_input_tokens: Annotated[
+        int, Field(description="Input tokens that were read from the model's cache.")
+    ]
     output_tokens: Annotated[
-        int, Field(description="Tokens that the model answered, reasoning included.")
+        int, Field(description="Tokens in the model's answers, including reasoning.")
     ]
-    reasoning_tokens: Annotated[int, Field(description="Of these, for reasoning.")]
-    total_tokens: Annotated[int, Field(description="Input and output together.")]
+    reasoning_tokens: Annotated[int, Field(description="Output tokens used for reasoning.")]
+    total_tokens: Annotated[int, Field(description="Input and output tokens together.")]
     at_most_tokens: Annotated[
         int | None,
         Field(
             description=(
-                "total_tokens if every estimate in it were at its bound; absent where all is exact."
+                "Upper bound of total_tokens if part of it is an estimate; absent if it is exact."
             )
         ),
     ] = None
     requests: Annotated[int, Field(description="Requests that reached the model.")]
     cost_cents: Annotated[int, Field(description="cost_micro_usd in cents, rounded up.")]
     cost_micro_usd: Annotated[
-        int | None, Field(description="Millionths of a US dollar; absent where a price is unknown.")
+        int | None,
+        Field(description="Cost in millionths of a US dollar; absent if a price is unknown."),
     ] = None
     complete: Annotated[
-        bool, Field(description="False while the run goes on, or where some usage was never seen.")
+        bool, Field(description="False until the run has ended, or if some usage was never seen.")
     ]
 
 
@@ -55,9 +58,11 @@ class FailureView(BaseModel):
             examples=["timeout"],
         ),
     ]
-    message: Annotated[str | None, Field(description="What happened, for people.")] = None
+    message: Annotated[
+        str | None, Field(description="Human-readable description of what happened.")
+    ] = None
     retryable: Annotated[
-        bool, Field(description="Whether the same run, started again, has a fair chance.")
+        bool, Field(description="Whether the same run may succeed if it is started again.")
     ]
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -72,11 +77,12 @@ class LinksView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """Computed when read: where a queued run stands, and about when it may start."""
+    """Position of a queued run and an estimate of when it starts, computed for each read."""
 
     position: Annotated[int, Field(ge=1, description="1 is next.")]
     eta_seconds: Annotated[
-        int | None, Field(ge=0, description="Absent where nothing has run yet to learn from.")
+        int | None,
+        Field(ge=0, description="Absent if there are not enough earlier runs for an estimate."),
     ] = None
 
 
@@ -99,8 +105,8 @@ class RunView(BaseModel):
 
     run_id: Annotated[str, Field(description="The object's metadata.uid.", examples=[RUN_ID])]
     name: Annotated[str, Field(description="The object's metadata.name.")]
-    namespace: Annotated[str, Field(description="Where the object is.")]
-    job_type: Annotated[str, Field(description="Its kind of work.")]
+    namespace: Annotated[str, Field(description="The object's namespace.")]
+    job_type: Annotated[str, Field(description="Name of its job type.")]
     status: Annotated[
         str,
         Field(
@@ -109,57 +115,61 @@ class RunView(BaseModel):
         ),
     ]
     reason: Annotated[
-        str | None, Field(description="Why it has this status, one CamelCase word.")
+        str | None, Field(description="Why it has this status, as one CamelCase word.")
     ] = None
     created_at: Annotated[datetime | None, Field(description="When its object was created.")] = None
     updated_at: Annotated[datetime | None, Field(description="When it last changed.")] = None
     started_at: Annotated[datetime | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[datetime | None, Field(description="When the run ended.")] = None
     deleted_at: Annotated[
-        datetime | None, Field(description="When its object was found to be gone.")
+        datetime | None, Field(description="When its object was found to be deleted.")
     ] = None
-    prompt_name: Annotated[str | None, Field(description="The prompt it uses.")] = None
-    prompt_version: Annotated[str | None, Field(description="Which version of it.")] = None
-    prompt_sha256: Annotated[str | None, Field(description="The checksum of that text.")] = None
+    prompt_name: Annotated[str | None, Field(description="Name of its prompt.")] = None
+    prompt_version: Annotated[str | None, Field(description="Version of its prompt.")] = None
+    prompt_sha256: Annotated[
+        str | None, Field(description="SHA-256 checksum of the prompt's text.")
+    ] = None
     model: Annotated[str | None, Field(description="The model it uses.")] = None
-    effort: Annotated[str | None, Field(description="The reasoning effort that was asked for.")] = (
-        None
-    )
+    effort: Annotated[str | None, Field(description="The requested reasoning effort.")] = None
     params: Annotated[
-        dict[str, Any], Field(description="Its inputs; in a list none that are above 64 KiB.")
+        dict[str, Any], Field(description="Its inputs; left out in lists if larger than 64 KiB.")
     ] = {}
     title: Annotated[
         str | None,
         Field(
             description=(
-                "What the run is about: its job type's titleTemplate filled in, or its main input."
-                " Not part of a stream's events."
+                "Title of the run: the job type's titleTemplate with its inputs, or its main"
+                " input. Not included in the events of a stream."
             )
         ),
     ] = None
     labels: Annotated[dict[str, str], Field(description="The object's metadata.labels.")] = {}
-    priority: Annotated[int, Field(description="Higher runs start first.")] = 0
-    result: Annotated[str | None, Field(description="The final message, cut at 2 KiB.")] = None
+    priority: Annotated[int, Field(description="Runs with a higher priority start first.")] = 0
+    result: Annotated[str | None, Field(description="The final message, up to 2 KiB.")] = None
     error: Annotated[
-        str | None, Field(description="Why it failed, was rejected or was cancelled, for people.")
+        str | None,
+        Field(description="Human-readable reason for a failure, rejection or cancellation."),
     ] = None
     failure_class: Annotated[str | None, Field(description="The same as failure.class.")] = None
     failure: Annotated[FailureView | None, Field(description="Why it failed.")] = None
-    usage: Annotated[UsageView, Field(description="What it has used, as the gate counts.")]
+    usage: Annotated[UsageView, Field(description="Its usage, as counted by the gate.")]
     usage_complete: Annotated[bool, Field(description="The same as usage.complete.")] = True
     cost_tokens: Annotated[int, Field(description="The same as usage.total_tokens.")] = 0
     cost_cents: Annotated[int, Field(description="The same as usage.cost_cents.")] = 0
-    attempt: Annotated[int | None, Field(description="Which attempt this is; one Job each.")] = None
-    turns: Annotated[int | None, Field(description="Turns that Codex began.")] = None
+    attempt: Annotated[
+        int | None,
+        Field(description="Number of the current attempt; each attempt has its own Job."),
+    ] = None
+    turns: Annotated[int | None, Field(description="Turns that Codex started.")] = None
     thread_id: Annotated[
-        str | None, Field(description="Its Codex thread, which a retry can resume.")
+        str | None, Field(description="ID of its Codex thread, which a retry can resume.")
     ] = None
     waiting_until: Annotated[
         datetime | None,
         Field(
             description=(
-                "The model's provider limits requests, and the run waits until then to ask again;"
-                " absent while it does not wait."
+                "Until when the run waits because the model's provider limits requests; absent"
+                " while it does not wait."
             )
         ),
     ] = None
@@ -168,28 +178,30 @@ class RunView(BaseModel):
     ] = None
     warnings: Annotated[
         list[str],
-        Field(description="What people should know of the run although it did not fail for it."),
+        Field(description="Problems that did not make the run fail."),
     ] = []
-    retry_of: Annotated[str | None, Field(description="Run id of the run that it repeats.")] = None
+    retry_of: Annotated[str | None, Field(description="Run ID of the run that it retries.")] = None
     retry_of_name: Annotated[str | None, Field(description="The name of that run.")] = None
     requested_by: Annotated[str | None, Field(description="Who started it.")] = None
-    origin: Annotated[str | None, Field(description="How: api, cli, console or kubectl.")] = None
-    log_path: Annotated[str | None, Field(description="Where the archive has its log.")] = None
+    origin: Annotated[
+        str | None, Field(description="Where it was started: api, cli, console or kubectl.")
+    ] = None
+    log_path: Annotated[str | None, Field(description="Path of its log in the archive.")] = None
     log_bytes: Annotated[int | None, Field(description="Bytes of its log so far.")] = None
     log_complete: Annotated[
         bool | None,
-        Field(description="Whether all of it was archived; absent while it is written."),
+        Field(description="Whether the whole log was archived; absent while it is being written."),
     ] = None
     log_note: Annotated[str | None, Field(description="Why and where the log ends early.")] = None
     queue: Annotated[
         QueueView | None, Field(description="Its place in the queue, while it waits.")
     ] = None
-    links: Annotated[LinksView, Field(description="Addresses of what belongs to it.")]
+    links: Annotated[LinksView, Field(description="Links to related resources.")]
 
 
 # of a route whose `wait` may outlast the run, for OpenAPI
 ENDED: dict[int | str, dict[str, Any]] = {
-    200: {"model": RunView, "description": "It has ended within `wait`."}
+    200: {"model": RunView, "description": "The run ended within `wait`."}
 }
 
 
@@ -197,7 +209,7 @@ class BulkItem(BaseModel):
     run_id: str
     name: str
     outcome: Literal["done", "would_do", "skipped", "failed"]
-    new_run_id: Annotated[str | None, Field(description="Of the retry.")] = None
+    new_run_id: Annotated[str | None, Field(description="The run ID of the retry.")] = None
     problem: ProblemBody | None = None
 
 
@@ -205,7 +217,7 @@ class BulkAnswer(BaseModel):
     dry_run: bool
     matched: int
     more: Annotated[
-        bool, Field(description=f"There are more than {MAX_BULK_RUNS}: call again.")
+        bool, Field(description=f"True if more than {MAX_BULK_RUNS} runs match: call again.")
     ] = False
     results: list[BulkItem]
 

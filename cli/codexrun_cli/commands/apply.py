@@ -19,7 +19,7 @@ def apply(
     ctx: typer.Context,
     name: options.OneName = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether it would apply.")
+        bool, typer.Option("--check", help="Only check whether the patch applies.")
     ] = False,
     directory: Annotated[
         Path,
@@ -28,12 +28,12 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A folder of the working tree; the current one if left out.",
+            help="A folder of the working tree; default: the current one.",
         ),
     ] = Path(),
 ) -> None:
-    """Apply the patch of a run's workspace to a Git working tree, all of it or nothing. Nothing is
-    committed. Needs the api."""
+    """Apply the patch of a run's workspace to a Git working tree, completely or not at all. Nothing
+    is committed. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:
@@ -52,7 +52,7 @@ def patch_of(transport: Transport, run: Run) -> bytes:
     """Return the patch of a run's workspace.
 
     Raises:
-        CommandError: it has left none.
+        CommandError: it left none.
     """
     try:
         return transport.data(f"/runs/{run['run_id']}/artifacts/{PATCH}")
@@ -61,8 +61,8 @@ def patch_of(transport: Transport, run: Run) -> bytes:
             raise
         raise CommandError(
             Code.NOT_FOUND,
-            f"{run['name']} has left no patch: it had no Git workspace, or changed nothing in it",
-            hint=f"`codexrun artifacts {run['name']}` shows what it has left",
+            f"{run['name']} left no patch: it had no Git workspace, or changed nothing in it",
+            hint=f"`codexrun artifacts {run['name']}` shows what it left",
         ) from None
 
 
@@ -80,12 +80,12 @@ def _git(directory: Path, *arguments: str, patch: bytes | None = None) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise CommandError(Code.FAILED, "there is no git on the PATH; install it") from None
+        raise CommandError(Code.FAILED, "git is not on the PATH; install it") from None
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
         hint = ""
         if arguments[0] == "apply":
-            hint = "check out the commit that the run worked on, and commit or stash what differs"
+            hint = "check out the commit that the run worked on, and commit or stash local changes"
         elif arguments[0] == "rev-parse":
             hint = "give a Git working tree with --dir"
         raise CommandError(Code.FAILED, words or "git failed", hint=hint)

@@ -22,10 +22,10 @@ def artifacts(
         typer.Option(
             "--download",
             metavar="ARTIFACT",
-            help="Save this one, such as workspace.patch. Repeatable.",
+            help="Save this artifact, such as workspace.patch. Repeatable.",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Save all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Save all artifacts.")] = False,
     directory: Annotated[
         Path,
         typer.Option(
@@ -35,13 +35,13 @@ def artifacts(
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List what a run has left: its final message, the patch of its workspace, Codex's rollout; or
-    save it. A file that is there already is not touched. Needs the api."""
+    """List or save the artifacts of a run: its final message, the patch of its workspace, Codex's
+    rollout. Existing files are not overwritten. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)
     if download and everything:
-        usage("give --download or --all")
+        usage("use --download or --all")
     with opened(context.flags(ctx)) as transport:
         run = run_selection.find_run(transport, name)
         path = f"/runs/{run['run_id']}/artifacts"
@@ -50,7 +50,7 @@ def artifacts(
         if not download and not everything:
             output.emit(listed, _kind(), output_format, context.out(ctx))
             if not listed and output_format.human:
-                say(f"{run['name']} has left no artifacts")
+                say(f"{run['name']} left no artifacts")
             return
         wanted = names if everything else list(dict.fromkeys(download or ()))
         for artifact in wanted:
@@ -58,7 +58,7 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it has left none",
+                    hint=f"it has {', '.join(names)}" if names else "it left none",
                 )
         for artifact in wanted:
             file = directory / artifact

@@ -32,7 +32,7 @@ def cancel(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Stop runs: those named, or all live ones that match. What they used stays recorded."""
+    """Stop runs: those named, or all unfinished ones that match. Their usage stays recorded."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

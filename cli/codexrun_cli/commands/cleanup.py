@@ -15,7 +15,7 @@ def cleanup(
             "--older-than",
             metavar="TIME",
             callback=options.read_moment,
-            help="By the end of the run.",
+            help="Runs that ended longer ago than this: 14d, 12h, or before this RFC 3339 time.",
         ),
     ] = "14d",
     dry_run: options.DryRun = False,

@@ -12,7 +12,7 @@ from codexrun_cli.transports.connection import settings_of
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The configuration file, and what is in force.",
+    help="The configuration file and the effective settings.",
 )
 
 HIDDEN = "********"
@@ -20,7 +20,7 @@ HIDDEN = "********"
 
 @app.command("view")
 def view(ctx: typer.Context, fmt: options.Output = None) -> None:
-    """Show the values in force and where each comes from; a token is never shown."""
+    """Show the effective settings and where each comes from; a token is never shown."""
     output_format = output.parse(fmt)
     current = settings_of(context.flags(ctx))
     rows = []
@@ -42,12 +42,12 @@ def view(ctx: typer.Context, fmt: options.Output = None) -> None:
 
 @app.command("set")
 def set_value(
-    key: Annotated[str, typer.Argument(help="server, context, namespace or color.")],
-    value: Annotated[str, typer.Argument(help="Its value; empty removes it.")],
+    key: Annotated[str, typer.Argument(help="The setting: server, context, namespace or color.")],
+    value: Annotated[str, typer.Argument(help="Its value; an empty value removes the setting.")],
 ) -> None:
-    """Remember a value. A token is stored by `codexrun login`, never from the command line."""
+    """Store a setting. A token is stored by `codexrun login`, never from the command line."""
     if key in settings.SECRET_KEYS:
-        usage("a token on the command line is seen by every process; use `codexrun login URL`")
+        usage("a token on the command line is visible to every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
             f'"{key}" is not a valid key; use'
@@ -63,7 +63,7 @@ def set_value(
 
 @app.command("path")
 def show_path() -> None:
-    """Print where the configuration file is."""
+    """Print the path of the configuration file."""
     output.write(f"{settings.path()}\n")
 
 

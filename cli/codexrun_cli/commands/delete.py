@@ -16,8 +16,8 @@ def delete(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Delete the objects of runs that have ended, with their Jobs and pods. What the api has
-    recorded of them, their logs and artifacts stay until the clean-up."""
+    """Delete the objects of runs that have ended, with their Jobs and pods. Their records,
+    logs and artifacts in the api stay until the clean-up."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

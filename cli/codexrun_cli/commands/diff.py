@@ -37,22 +37,22 @@ def diff(
     b: Annotated[
         str | None, typer.Argument(metavar="[RUN]", autocompletion=completion.runs)
     ] = None,
-    spec: Annotated[bool, typer.Option("--spec", help="Only what was asked for.")] = False,
-    result: Annotated[bool, typer.Option("--result", help="Only what came of it.")] = False,
+    spec: Annotated[bool, typer.Option("--spec", help="Compare only the specs.")] = False,
+    result: Annotated[bool, typer.Option("--result", help="Compare only the results.")] = False,
     log: Annotated[
-        bool, typer.Option("--log", help="The logs, in words and without times.")
+        bool, typer.Option("--log", help="Compare the logs, as readable text without times.")
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Show what differs between two runs: exit code 1 if anything does, like diff. Of one run, show
-    what it changed in its workspace; that needs the api."""
+    """Show what differs between two runs; like diff, exit with 1 if anything does. For a single
+    run, show what it changed in its workspace; that needs the api."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)
     if sum((spec, result, log)) > 1:
-        usage("give one of --spec, --result and --log")
+        usage("use only one of --spec, --result and --log")
     if b is None and (spec or result or log or not output_format.human):
-        usage("name two runs to compare; of one run there is the patch, as it is")
+        usage("name two runs to compare; for a single run, only its patch can be shown")
     with opened(context.flags(ctx)) as transport:
         first = run_selection.find_run(transport, a)
         if b is None:

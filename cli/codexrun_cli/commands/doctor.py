@@ -35,16 +35,16 @@ def doctor(
         typer.Option(
             "--probe",
             help=(
-                "Also send one tiny request through a gate, by a run that is deleted afterwards; it"
-                " costs some thousand tokens of the first job type's model."
+                "Also send a small request through a gate, in a run that is deleted afterwards; it"
+                " costs a few thousand tokens of the first job type's model."
             ),
         ),
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, CA, proxy,
-    images, Git, quotas, sandbox, metrics. Exit code 1 if anything is wrong; each finding says how
-    to mend it."""
+    """Check everything that runs need: cluster, CRDs, rights, api, registry, key, CA, proxy,
+    images, Git, quotas, sandbox, metrics. Exit code 1 if anything is wrong; each problem comes
+    with a fix."""
     from codexrun_cli.doctor import examine
 
     output_format = output.parse(fmt)

@@ -15,7 +15,10 @@ def edit(
     name: options.OneName = None,
     *,
     priority: Annotated[
-        int, typer.Option("--priority", min=-1000, max=1000, help="Higher starts first.")
+        int,
+        typer.Option(
+            "--priority", min=-1000, max=1000, help="Runs with a higher priority start first."
+        ),
     ],
 ) -> None:
     """Change the priority of a run that has not ended: its place in the queue while it waits."""

@@ -12,10 +12,11 @@ from codexrun_cli.exit_codes import MEANING
 def help_topic(
     ctx: typer.Context,
     topic: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND|exit-codes]", help="What about.")
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND|exit-codes]", help="A command, or exit-codes."),
     ] = None,
 ) -> None:
-    """Help about a command, or `exit-codes`."""
+    """Show help for a command or for `exit-codes`."""
     if topic == ["exit-codes"]:
         output.write("".join(f"{code.value:>4}  {text}\n" for code, text in MEANING.items()))
         return

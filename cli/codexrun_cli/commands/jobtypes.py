@@ -13,7 +13,9 @@ from codexrun_cli.output.table import Column, printable
 from codexrun_cli.transports.schemas import JobType
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Job types: what can be started."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Job types: the kinds of runs you can start.",
 )
 
 
@@ -29,7 +31,7 @@ def list_job_types(
         job_types = transport.job_types()
     output.emit(job_types, _KIND, output_format, context.out(ctx))
     if not job_types and output_format.human:
-        say("no job types; `codexrun prompts manifests DIR | kubectl apply -f -` brings some")
+        say("no job types; create some with `codexrun prompts manifests DIR | kubectl apply -f -`")
 
 
 @app.command("show")
@@ -38,7 +40,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="JOB_TYPE", autocompletion=completion.job_types)],
     fmt: options.Output = None,
 ) -> None:
-    """Show one: its inputs, limits and models, and how to start it."""
+    """Show a job type: its inputs, limits and models, and how to start it."""
     from codexrun_cli.transports.connection import opened
     from codexrun_core.prompts.rendering import placeholders
 
@@ -96,7 +98,7 @@ def _in_full(job_type: JobType, inputs: Sequence[str]) -> str:
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")],
 ) -> None:
-    """Check job type files as the cluster would, and their prompts where prompts/ lies beside
+    """Check job type files as the cluster would, and their prompts if prompts/ is next to
     configs/jobs/."""
     from codexrun_core.prompts import index, manifests
 

@@ -27,10 +27,10 @@ def list_runs(
     labels: options.Labels = None,
     sort: options.SortBy = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-L", min=1, max=10_000, help="At most so many, the first.")
+        int, typer.Option("--limit", "-L", min=1, max=10_000, help="Show at most this many runs.")
     ] = 50,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on, and print what changes.")
+        bool, typer.Option("--watch", "-w", help="Keep running and print changes.")
     ] = False,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,

@@ -13,14 +13,15 @@ from codexrun_cli.terminal import interactive
 def login(
     ctx: typer.Context,
     server: Annotated[
-        str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")
+        str,
+        typer.Argument(metavar="URL", help="URL of the api, such as https://codexrun.example.com"),
     ],
     with_token: Annotated[
         bool, typer.Option("--with-token", help="Read the token from stdin.")
     ] = False,
 ) -> None:
-    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never
-    an argument."""
+    """Store the URL of an api and a token for it. The token is asked for, or read from stdin; it is
+    never an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})
@@ -40,8 +41,8 @@ def login(
 
 
 def logout() -> None:
-    """Forget the stored api and its token. The token stays valid until the api's owner takes it
-    away."""
+    """Forget the stored api and its token. The token stays valid until the api's owner revokes
+    it."""
     file = settings.path()
     stored = settings.read(file)
     if "token" not in stored and "server" not in stored:

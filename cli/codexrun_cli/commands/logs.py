@@ -22,14 +22,16 @@ LEVELS = ("debug", "info", "warning", "error")
 POLL_SECONDS = 0.5
 STATUS_ATTEMPTS = 60
 
-Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
+Tail = Annotated[
+    int | None, typer.Option("--tail", min=0, help="Only this many lines from the end.")
+]
 LogSince = Annotated[
     str | None,
     typer.Option(
         "--since",
         metavar="DURATION",
         callback=options.read_moment,
-        help="Only the last 90s, 10m, 2h.",
+        help="Only lines newer than this: 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[
@@ -38,23 +40,29 @@ SinceTime = Annotated[
         "--since-time",
         metavar="TIME",
         callback=options.read_moment,
-        help="Only since an RFC 3339 time.",
+        help="Only lines since this time (RFC 3339).",
     ),
 ]
-Timestamps = Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")]
+Timestamps = Annotated[bool, typer.Option("--timestamps", help="Start each line with its time.")]
 Grep = Annotated[
-    str | None, typer.Option("--grep", metavar="REGEXP", help="Only lines that match.")
+    str | None,
+    typer.Option("--grep", metavar="REGEXP", help="Only lines that match this regular expression."),
 ]
-Raw = Annotated[bool, typer.Option("--raw", help="The bytes as the pod printed them.")]
+Raw = Annotated[bool, typer.Option("--raw", help="The log exactly as the pod printed it.")]
 LogFormat = Annotated[
-    str, typer.Option("--format", metavar="pretty|jsonl", help="In words, or as JSON lines.")
+    str,
+    typer.Option(
+        "--format", metavar="pretty|jsonl", help="pretty (readable text) or jsonl (JSON lines)."
+    ),
 ]
 Level = Annotated[
     str | None,
-    typer.Option("--level", metavar="LEVEL", help="At least debug, info, warning or error."),
+    typer.Option(
+        "--level", metavar="LEVEL", help="Lowest level to show: debug, info, warning or error."
+    ),
 ]
 ExitStatus = Annotated[
-    bool, typer.Option("--exit-status", help="With -f: end with the run's status as exit code.")
+    bool, typer.Option("--exit-status", help="With -f: use the run's status as the exit code.")
 ]
 
 
@@ -62,7 +70,7 @@ def logs(
     ctx: typer.Context,
     name: options.OneName = None,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")
+        bool, typer.Option("-f", "--follow", help="Keep printing until the run ends.")
     ] = False,
     tail: Tail = None,
     since: LogSince = None,
@@ -74,7 +82,7 @@ def logs(
     level: Level = None,
     exit_status: ExitStatus = False,
 ) -> None:
-    """Print a run's log, also when its pod is gone."""
+    """Print a run's log, even when its pod is gone."""
     from codexrun_cli.transports.connection import opened
 
     printer = Printer(
@@ -82,7 +90,7 @@ def logs(
     )
     if raw and (grep or level or timestamps or fmt != "pretty"):
         raise typer.BadParameter(
-            "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
+            "--raw prints the log unchanged; leave out --grep, --level, --timestamps and --format"
         )
     log_range = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
@@ -120,7 +128,7 @@ def follow_log(
                         say(f"note: {event.text.decode('utf-8', 'replace')}")
                     return
     except KeyboardInterrupt:
-        say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
+        say(f"\nno longer following; the run continues. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
 
 

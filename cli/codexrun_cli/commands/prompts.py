@@ -15,7 +15,7 @@ from codexrun_cli.output.table import Column
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Prompts: those of the cluster, and of a folder that is turned into manifests.",
+    help="Prompts in the cluster, and in a folder that becomes manifests.",
 )
 
 
@@ -25,7 +25,7 @@ Directory = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder with prompts/index.json and configs/jobs/*.yaml; the current one if left out.",
+        help="Folder with prompts/index.json and configs/jobs/*.yaml; default: the current one.",
         show_default=False,
     ),
 ]
@@ -46,9 +46,9 @@ def manifests(
 ) -> None:
     """Print the manifests of a folder: a ConfigMap per prompt version, and the job types.
 
-    With -n NAME the namespace is written into every object. Each job type gets the sha256 of the
-    prompt version it names, so that a run uses the reviewed text or none. Nothing is printed if
-    anything in the folder is wrong.
+    With -n NAME, every object gets that namespace. Each job type gets the sha256 of the
+    prompt version it names, so that a run uses the reviewed text or does not start. Nothing is
+    printed if anything in the folder is wrong.
     """
     from codexrun_core.prompts.manifests import to_yaml
 
@@ -65,7 +65,7 @@ Examples:
   codexrun prompts verify ../team-prompts
   codexrun prompts verify --since origin/main
 
-All problems are printed, one a line, with file, field and what to do.""",
+All problems are printed, one per line, with file, field and fix.""",
 )
 def verify(
     directory: Directory = Path(),
@@ -80,8 +80,8 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a folder: checksums, versions, and that each job type is valid and names a prompt that
-    is there."""
+    """Check a folder: checksums, versions, and that each job type is valid and uses an existing
+    prompt."""
     folder = prompt_source.load_folder(directory)
     if since is not None:
         from codexrun_core.prompts.history import find_edited_versions
@@ -98,7 +98,7 @@ def verify(
     typer.echo(f"OK: {_count(texts, 'prompt version')}, {_count(job_types, 'job type')}")
 
 
-FOLDER_HELP = "Of this folder, rather than of the cluster."
+FOLDER_HELP = "Read this folder instead of the cluster."
 From = Annotated[
     Path | None,
     typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP),
@@ -113,7 +113,7 @@ def list_prompts(
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List prompts: versions, checksums, who answers for them, and which job types use them."""
+    """List prompts: versions, checksums, owners, and the job types that use them."""
     output_format = output.parse(fmt, headers=not no_headers)
     rows = [
         # An api before 0.2 knows only the job types of all versions together.
@@ -124,18 +124,18 @@ def list_prompts(
     output.emit(rows, _KIND, output_format, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
-        say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
+        say(f"checksum mismatch: {', '.join(wrong)}; runs that use it are rejected")
 
 
 @app.command("show")
 def show(ctx: typer.Context, prompt: Prompt, folder: From = None) -> None:
-    """Print a version's text; the newest one if none is named."""
+    """Print a version's text; default: the newest version."""
     output.write(prompt_source.read_text(ctx, prompt, folder)[1])
 
 
 @app.command("diff")
 def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None) -> None:
-    """Show what differs between two versions; exit code 1 if anything does."""
+    """Show what differs between two versions; exit with 1 if anything does."""
     import difflib
 
     (old, text) = prompt_source.read_text(ctx, before, folder)
@@ -158,7 +158,7 @@ def render(
     file: options.InputsFile = None,
     folder: From = None,
 ) -> None:
-    """Print the exact text that Codex would be given with these inputs."""
+    """Print the exact text that Codex would get with these inputs."""
     from codexrun_core.prompts.rendering import UnknownPlaceholderError
     from codexrun_core.prompts.rendering import render as rendered
 
@@ -178,18 +178,24 @@ def render(
 Example:
   codexrun prompts add hello hello.md --owner docs
 
-Published versions are never touched: a new text is a new version.""",
+Published versions never change: a new text becomes a new version.""",
 )
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt; it may be new.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new text; - is stdin.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt's name; it may be new.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File with the new text; - reads stdin.")
+    ],
     owner: Annotated[
-        str | None, typer.Option(help="The owner; the last version's if left out.")
+        str | None, typer.Option(help="The owner; default: the previous version's owner.")
     ] = None,
     folder: Annotated[
         Path,
         typer.Option(
-            "--dir", metavar="DIR", exists=True, file_okay=False, help="The folder with prompts/."
+            "--dir",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="The folder that contains prompts/.",
         ),
     ] = Path(),
 ) -> None:
@@ -215,7 +221,7 @@ def add(
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; a job type takes it with"
+        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set in a job type"
         f" prompt.version: {published.version}"
     )
 

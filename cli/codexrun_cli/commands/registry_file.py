@@ -22,14 +22,14 @@ def export_runs() -> None:
     """Print every run of the registry as JSON lines.
 
     For a backup, or for `codexrun import` into another database. It reads the
-    database itself, so it runs where that is:
+    database directly, so run it where the database is:
 
     \b
       kubectl exec -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli export > runs.jsonl
 
-    CODEXRUN_REGISTRY_URL names another one. Logs and artifacts are files
-    beside it, in the folder `archive` of the volume.
+    CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are files
+    in the folder `archive` of the same volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -37,10 +37,10 @@ def export_runs() -> None:
 
 
 def import_runs() -> None:
-    """Read the file of `codexrun export` from stdin into the registry.
+    """Read a file written by `codexrun export` from stdin into the registry.
 
-    What is there stays as it is, and an import that was broken off goes on when
-    it is repeated. An api may be at work on the database meanwhile:
+    Existing rows are kept, so an interrupted import can simply be repeated. The api may use the
+    database at the same time:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\
@@ -52,12 +52,12 @@ def import_runs() -> None:
     with _problems():
         inserted = asyncio.run(_import(reader))
     present = reader.runs - inserted
-    say(f"{inserted} runs imported; {present} were there already, and stay as they are")
+    say(f"{inserted} runs imported; {present} already existed and were kept")
     if not reader.ended:
         raise CommandError(
             Code.FAILED,
-            f"the file was broken off after {reader.runs} runs: its last line is missing",
-            hint="export again, and import that file: what is there stays",
+            f"the file is truncated after {reader.runs} runs: its last line is missing",
+            hint="export again and import that file; rows that exist are kept",
         )
 
 
@@ -114,13 +114,14 @@ def _problems() -> Iterator[None]:
         yield
     except BadExport as error:
         raise CommandError(
-            Code.FAILED, str(error), hint="runs of the lines before may be imported already"
+            Code.FAILED, str(error), hint="runs from earlier lines may already be imported"
         ) from None
     except SchemaError as error:
         raise CommandError(Code.FAILED, str(error)) from None
     except Unavailable as error:
         raise Unreachable(
-            str(error), hint="CODEXRUN_REGISTRY_URL or CODEXRUN_DATA says where the registry is"
+            str(error),
+            hint="set CODEXRUN_REGISTRY_URL or CODEXRUN_DATA to say where the registry is",
         ) from None
     except ValueError as error:  # the URL; the message holds no password
         raise CommandError(Code.USAGE, f"CODEXRUN_REGISTRY_URL: {error}") from None

@@ -23,7 +23,8 @@ def retry(
     names: options.Names = None,
     changes: options.ChangeOptions,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with its Codex thread instead of a new one.")
+        bool,
+        typer.Option("--resume", help="Continue its Codex thread instead of starting a new one."),
     ] = False,
     reject: options.Reject = False,
     key: options.Key = None,
@@ -37,7 +38,7 @@ def retry(
         bool,
         typer.Option(
             "--all",
-            help="With a filter: also runs that were retried already, or would fail again.",
+            help="With a filter: also include runs that were already retried or would fail again.",
         ),
     ] = False,
     dry_run: options.DryRun = False,
@@ -45,8 +46,8 @@ def retry(
     following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
-    """Run again what has ended: a new run with the same spec, but for what is changed here. Without
-    --status, a filter means failed runs."""
+    """Run an ended run again: start a new run with the same spec, except for what you change here.
+    A filter without --status selects failed runs."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

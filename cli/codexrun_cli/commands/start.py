@@ -26,18 +26,21 @@ def start(
         str | None,
         typer.Argument(
             metavar="JOB_TYPE",
-            help="What to run; on a terminal you can leave it out and choose.",
+            help="The job type; on a terminal, you can omit it and choose from a list.",
             autocompletion=completion.job_types,
         ),
     ] = None,
     changes: options.ChangeOptions,
-    git: Annotated[str | None, typer.Option(metavar="URL", help="Repository to work on.")] = None,
+    git: Annotated[
+        str | None, typer.Option(metavar="URL", help="Git repository to work on.")
+    ] = None,
     ref: Annotated[
         str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The run's name; one is made if absent.")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; generated if omitted.")] = None,
     priority: Annotated[
-        int | None, typer.Option(min=-1000, max=1000, help="Higher starts first.")
+        int | None,
+        typer.Option(min=-1000, max=1000, help="Runs with a higher priority start first."),
     ] = None,
     ttl: Annotated[
         str | None,
@@ -56,19 +59,19 @@ def start(
         typer.Option(
             "--dry-run",
             metavar="client|server",
-            help="Print the CodexRun; server: have it checked.",
+            help="Only print the CodexRun; with server, also have the cluster check it.",
         ),
     ] = None,
     fmt: options.Output = None,
 ) -> None:
-    """Start a run. It queues if every slot is taken, unless --reject. On a terminal you are asked
-    for the inputs that it lacks."""
+    """Start a run. It waits in the queue if every slot is taken, unless --reject is given. On a
+    terminal, you are asked for missing inputs."""
     output_format = output.parse(fmt)
     asks = interactive() and dry_run is None
     if job_type is None and not asks:
         usage("name a job type; `codexrun jobtypes list` shows what can be started")
     if ref and not git:
-        usage("--ref is of a repository; give --git too")
+        usage("--ref needs a repository; add --git")
     request: Json = {
         "job_type": job_type,
         **changes.body(),
@@ -131,7 +134,7 @@ def _pick_job_type(job_types: list[JobType]) -> str:
         raise CommandError(
             Code.NOT_FOUND,
             "there are no job types",
-            hint="`codexrun prompts manifests DIR | kubectl apply -f -` brings some",
+            hint="create some with `codexrun prompts manifests DIR | kubectl apply -f -`",
         )
     for number, item in enumerate(job_types, 1):
         say(f"{number:3}  {item['name']}  {item.get('description') or ''}".rstrip())

@@ -28,7 +28,7 @@ def stats(
         typer.Option(
             "--by",
             metavar="GROUPING",
-            help=f"What a row is: {', '.join(GROUPINGS)}, or label:KEY.",
+            help=f"Group by {', '.join(GROUPINGS)} or label:KEY.",
         ),
     ] = "job-type",
     since: options.Since = None,
@@ -45,7 +45,8 @@ def stats(
     ] = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
+    """Show the number of runs, success rate, tokens and cost. Needs the api, which also keeps runs
+    whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 
     if by not in GROUPINGS and not re.fullmatch("label:.+", by):

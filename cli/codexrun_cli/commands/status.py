@@ -21,14 +21,17 @@ def status(
     ctx: typer.Context,
     names: options.Names = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Until it has ended; its status is the exit code.")
+        bool,
+        typer.Option(
+            "--watch", "-w", help="Keep running until the run ends; its status is the exit code."
+        ),
     ] = False,
-    web: Annotated[bool, typer.Option("--web", help="Open it in the browser.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="Open the run in the browser.")] = False,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show how a run goes, or went: everything that is known, and what to type next."""
+    """Show everything known about a run, and what to do next."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

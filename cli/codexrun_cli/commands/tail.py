@@ -31,14 +31,15 @@ def tail(
     ctx: typer.Context,
     names: options.Names = None,
     lines: Annotated[
-        int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")
+        int,
+        typer.Option("--tail", min=0, help="Start with this many lines from the end of each log."),
     ] = 10,
     timestamps: Timestamps = False,
     grep: Grep = None,
     level: Level = None,
     exit_status: ExitStatus = False,
 ) -> None:
-    """Follow logs: one run's, or those of all that run now, each line with its run's name."""
+    """Follow the log of one run, or of all current runs with the run's name before each line."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:
@@ -49,7 +50,7 @@ def tail(
                 transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
             )
             if not runs:
-                say("nothing runs now")
+                say("nothing is running")
                 return
         terminal = context.out(ctx)
         output_lock = threading.Lock()

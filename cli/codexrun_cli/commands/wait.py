@@ -22,13 +22,13 @@ def wait(
         typer.Option(
             "--for",
             metavar="phase=STATUS",
-            help="Until it has this status, rather than until it has ended.",
+            help="Wait for this status instead of the end.",
         ),
     ] = None,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
 ) -> None:
-    """Wait until runs have ended; the exit code is that of the first that did not succeed."""
+    """Wait until runs have ended; the exit code is that of the first run that did not succeed."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 
@@ -59,7 +59,8 @@ def _status_of(condition: str | None) -> str | None:
     name, _, value = condition.partition("=")
     if name.lower() not in ("phase", "status") or value.lower() not in STATUSES:
         raise typer.BadParameter(
-            f'"{condition}": write phase=STATUS with one of {", ".join(STATUSES)}',
+            f'"{condition}" is not a valid condition; write phase=STATUS with one of'
+            f" {', '.join(STATUSES)}",
             param_hint="--for",
         )
     return value.lower()
@@ -90,6 +91,6 @@ def _wait_for(
             if run["status"] == target or run["status"] in ENDED_STATUSES:
                 break
     except KeyboardInterrupt:
-        say(f"\nno longer waiting; the run goes on. To stop it: codexrun cancel {run['name']}")
+        say(f"\nno longer waiting; the run continues. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
     return run

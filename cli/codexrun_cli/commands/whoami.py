@@ -8,7 +8,7 @@ from codexrun_cli.transports.connection import opened, settings_of
 
 
 def whoami(ctx: typer.Context) -> None:
-    """Print the name that runs are started under, and say where."""
+    """Print the name that your runs are recorded under, and the server."""
     flags = context.flags(ctx)
     with opened(flags) as transport:
         user = transport.user()

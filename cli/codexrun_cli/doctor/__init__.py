@@ -28,7 +28,7 @@ def _cluster(settings: Settings, *, through_api: bool, probe: bool) -> Iterator[
         server = transport.loop.call(transport.kube.get("/version"))
     except CommandError as error:
         if through_api:
-            yield note("cluster", f"not looked at: {error.detail}")
+            yield note("cluster", f"not checked: {error.detail}")
         else:
             yield failed("cluster", error.detail, error.hint or "kubectl cluster-info")
         return

@@ -17,7 +17,7 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
     if settings.server is None:
         yield note(
             "api",
-            "no URL is set; commands go straight to the cluster",
+            "no URL is set; commands go directly to the cluster",
             "codexrun login URL, or CODEX_CONTROL_URL",
         )
         return None

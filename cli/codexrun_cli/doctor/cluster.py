@@ -33,7 +33,7 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
         yield ok("cluster", name)
     if (crd := _crd(get)) is None:
         yield failed(
-            "crd", "the cluster does not know codexruns", install(transport.kube.namespace)
+            "crd", "the cluster has no codexruns resource", install(transport.kube.namespace)
         )
         return
     yield crd
@@ -48,7 +48,7 @@ def _crd(get: Get) -> Json | None:
     if "v1alpha1" not in versions:
         return failed(
             "crd",
-            f"it has {', '.join(versions)}, this client speaks v1alpha1",
+            f"it has {', '.join(versions)}, but this client supports v1alpha1",
             "update this client, or the chart",
         )
     return ok("crd", f"codexrun.dev {', '.join(versions)}")
@@ -78,7 +78,7 @@ def _rights(transport: Any) -> Iterator[Json]:
                 )
             )
         except CommandError as error:
-            yield note("rights", f"cannot be asked: {error.detail}")
+            yield note("rights", f"cannot be checked: {error.detail}")
             return
         if not answer.get("status", {}).get("allowed"):
             missing.append(f"{verb} {resource}")
@@ -88,14 +88,14 @@ def _rights(transport: Any) -> Iterator[Json]:
         namespace = transport.kube.namespace
         yield failed(
             "rights",
-            f"you may not {', '.join(missing)}",
+            f"you are not allowed to {', '.join(missing)}",
             f"kubectl create role codexrun-user -n {namespace} --verb={verbs}"
             f" --resource={','.join(resources)} && kubectl create rolebinding codexrun-user"
             f" -n {namespace} --role=codexrun-user"
             f" --user={_user(transport)}",
         )
     else:
-        yield ok("rights", f"all {len(RIGHTS)} that commands need")
+        yield ok("rights", f"all {len(RIGHTS)} permissions that commands need")
 
 
 def _user(transport: Any) -> str:

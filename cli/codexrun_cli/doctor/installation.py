@@ -20,7 +20,7 @@ def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Itera
     deployments = attempt(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
     by_part: dict[str | None, Json] = {}
     if isinstance(deployments, CommandError):
-        yield note("operator", f"not looked at: {deployments.detail}")
+        yield note("operator", f"not checked: {deployments.detail}")
     else:
         for deployment in deployments:
             labels = deployment["metadata"].get("labels", {})
@@ -38,7 +38,7 @@ def _parts(
     if operator is None:
         yield failed(
             "operator",
-            f"there is none in namespace {namespace}",
+            f"none in namespace {namespace}",
             install(namespace),
         )
         return
@@ -94,7 +94,7 @@ def _endpoint(
     if proxy := environment.get("CODEXRUN_MODEL_PROXY"):
         parts = urlsplit(proxy)
         if parts.scheme in ("http", "https") and parts.hostname:
-            yield ok("proxy", f"gates reach the model by {parts.scheme}://{parts.netloc}")
+            yield ok("proxy", f"gates reach the model at {parts.scheme}://{parts.netloc}")
         else:
             yield failed(
                 "proxy",
@@ -110,8 +110,8 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
     if isinstance(body, CommandError):
         if body.code is Code.NOT_FOUND:
             fix = f"kubectl create configmap {source}"
-            return failed("ca", f"ConfigMap {name} is not there", fix)
-        return note("ca", f"ConfigMap {name} cannot be seen: {body.detail}")
+            return failed("ca", f"ConfigMap {name} does not exist", fix)
+        return note("ca", f"ConfigMap {name} cannot be read: {body.detail}")
     text = (body.get("data") or {}).get(key)
     if text is None:
         return failed("ca", f"ConfigMap {name} has no {key}", replace)
@@ -149,8 +149,8 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
     fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
     if isinstance(body, CommandError):
         if body.code is Code.NOT_FOUND:
-            return failed("key", f"Secret {secret} is not there", fix)
-        return note("key", f"whether Secret {secret} is there cannot be seen: {body.detail}")
+            return failed("key", f"Secret {secret} does not exist", fix)
+        return note("key", f"cannot tell whether Secret {secret} exists: {body.detail}")
     if "api-key" not in (body.get("data") or {}):
         return failed("key", f"Secret {secret} has no api-key", fix)
     return ok("key", f"Secret {secret} has an api-key")
@@ -159,7 +159,7 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
     listing = attempt(lambda: get(f"{pods}?labelSelector={RUN_NAME_LABEL}")["items"])
     if isinstance(listing, CommandError):
-        yield note("pulls", f"not looked at: {listing.detail}")
+        yield note("pulls", f"not checked: {listing.detail}")
         return
     for pod in listing:
         status = pod.get("status", {})
@@ -177,7 +177,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     " imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"no pod of {len(listing)} waits for an image")
+    yield ok("pulls", f"none of {len(listing)} pods is waiting for an image")
 
 
 def _metrics(get: Get, namespace: str, change: Change) -> Json:
@@ -195,9 +195,11 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
         lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"]
     )
     if isinstance(monitors, CommandError):
-        return note("metrics", f"not looked at: {monitors.detail}")
+        return note("metrics", f"not checked: {monitors.detail}")
     if not monitors:
         return failed(
-            "metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix
+            "metrics",
+            "the cluster has a Prometheus Operator, but no ServiceMonitor for codexrun",
+            fix,
         )
     return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']}")

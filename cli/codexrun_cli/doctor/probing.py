@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 def probe(transport: Any, job_types: list[Json]) -> Json:
     """Start a run and wait for its end; model and key are those of the first job type."""
     if not job_types:
-        return note("probe", "not sent: no job type says which model to ask")
+        return note("probe", "not sent: there is no job type to take a model from")
     kube = transport.kube
     call = transport.loop.call
     name = f"{NAME}-{int(time.time())}"
@@ -39,7 +39,7 @@ def probe(transport: Any, job_types: list[Json]) -> Json:
     except CommandError as error:
         return failed(
             "probe",
-            f"cannot be made or followed: {error.detail}",
+            f"cannot be created or followed: {error.detail}",
             f"kubectl auth can-i create codexjobtypes.codexrun.dev -n {kube.namespace}",
         )
     finally:
@@ -102,7 +102,7 @@ def verdict(run: Json, model: str, namespace: str) -> Json:
         tokens = (status.get("usage") or {}).get("totalTokens", 0)
         return ok("probe", f"{model} answered through a gate ({tokens} tokens)")
     failure = status.get("failure") or {}
-    cause = failure.get("message") or status.get("message") or "no further word"
+    cause = failure.get("message") or status.get("message") or "no further details"
     class_ = f" ({failure['class']})" if failure.get("class") else ""
     return failed(
         "probe",

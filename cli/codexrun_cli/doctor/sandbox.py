@@ -12,10 +12,7 @@ from codexrun_cli.doctor.findings import Get, Json, attempt, failed, note, ok
 from codexrun_cli.errors import CommandError
 
 DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
-FIX = (
-    "give the job type a runtimeClassName whose containers may make user namespaces, or set"
-    " sandbox: pod"
-)
+FIX = "give the job type a runtimeClassName that allows user namespaces, or set sandbox: pod"
 
 
 def examine(
@@ -27,7 +24,7 @@ def examine(
     for name in own:
         runs = attempt(partial(runs_of, name))
         if isinstance(runs, CommandError):
-            yield note("sandbox", f"{name}: its runs cannot be seen: {runs.detail}")
+            yield note("sandbox", f"{name}: its runs cannot be listed: {runs.detail}")
         else:
             yield tried(name, runs)
 
@@ -36,7 +33,7 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     """Look at the namespace: what it enforces is what can be known from outside."""
     body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}"))
     if isinstance(body, CommandError):
-        return note("sandbox", f"what the namespace enforces cannot be seen: {body.detail}")
+        return note("sandbox", f"cannot tell what the namespace enforces: {body.detail}")
     enforced = (body["metadata"].get("labels") or {}).get(
         "pod-security.kubernetes.io/enforce", "nothing"
     )
@@ -47,7 +44,7 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
             f" {enforced} for others",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
-    note_on_own = "" if own else ", and no job type wants Codex's own too"
+    note_on_own = "" if own else ", and no job type uses Codex's own as well"
     return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
 
 
@@ -62,12 +59,12 @@ def tried(job_type: str, runs: list[Json]) -> Json:
             continue
         if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):
             return failed(
-                "sandbox", f"{job_type}: Codex could not make its own sandbox in run {name}", FIX
+                "sandbox", f"{job_type}: Codex could not set up its own sandbox in run {name}", FIX
             )
         if status.get("turns"):
-            return ok("sandbox", f"{job_type}: Codex made its own sandbox in run {name}")
+            return ok("sandbox", f"{job_type}: Codex set up its own sandbox in run {name}")
     return note(
         "sandbox",
-        f"{job_type}: no run has tried Codex's own sandbox yet",
+        f"{job_type}: no run has used Codex's own sandbox yet",
         f"codexrun start {job_type} --wait",
     )

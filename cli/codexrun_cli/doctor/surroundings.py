@@ -21,11 +21,14 @@ def examine(get: Get, namespace: str, job_types: list[Json]) -> Iterator[Json]:
         path = f"/api/v1/namespaces/{namespace}/secrets/{secret}"
         yield git_credentials(attempt(partial(get, path)), secret, namespace)
     if hosts := git_hosts(job_types):
-        yield ok("git", f"runs may clone from {', '.join(hosts)}; only a run shows who answers")
+        yield ok(
+            "git",
+            f"runs may clone from {', '.join(hosts)}; whether they answer shows only in a run",
+        )
     quotas = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/resourcequotas")["items"])
     ranges = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/limitranges")["items"])
     if isinstance(quotas, CommandError):
-        yield note("quota", f"not looked at: {quotas.detail}")
+        yield note("quota", f"not checked: {quotas.detail}")
         return
     defaults = [] if isinstance(ranges, CommandError) else ranges
     yield from quota_room(quotas, defaults, job_types, namespace)
@@ -45,8 +48,8 @@ def git_credentials(body: Json | CommandError, secret: str, namespace: str) -> J
     )
     if isinstance(body, CommandError):
         if body.code is Code.NOT_FOUND:
-            return failed("git", f"Secret {secret} is not there", fix)
-        return note("git", f"whether Secret {secret} is there cannot be seen: {body.detail}")
+            return failed("git", f"Secret {secret} does not exist", fix)
+        return note("git", f"cannot tell whether Secret {secret} exists: {body.detail}")
     missing = [key for key in CREDENTIALS if key not in (body.get("data") or {})]
     if missing:
         fix = f"kubectl delete secret {secret} -n {namespace} && {fix}"
@@ -87,9 +90,9 @@ def quota_room(
                 findings.append(
                     failed(
                         "quota",
-                        f"ResourceQuota {name} wants limits.cpu of every container, and job types"
-                        f" {names} have none; jobs.gate.resources and jobs.clone.resources of the"
-                        " chart need one too",
+                        f"ResourceQuota {name} requires limits.cpu for every container, but job"
+                        f" types {names} have none; jobs.gate.resources and jobs.clone.resources"
+                        " of the chart need it too",
                         f"kubectl patch codexjobtype {without[0]} -n {namespace} --type=merge"
                         """ -p '{"spec":{"resources":{"limits":{"cpu":"2"}}}}'""",
                     )

@@ -69,11 +69,11 @@ def see_through(
             seconds=seconds(timeout) if timeout else None,
         )
     except KeyboardInterrupt:
-        say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
+        say(f"\nno longer following; the run continues. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
     except follower.TimedOut:
         say(
-            f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it:"
+            f"codexrun: {run['name']} has not ended after {timeout} and continues. To stop it:"
             f" codexrun cancel {run['name']}"
         )
         raise typer.Exit(Code.TIMEOUT) from None

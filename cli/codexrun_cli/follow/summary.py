@@ -28,7 +28,7 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
     ]
     text = clean(last_message(run)) if run["status"] != "succeeded" else ""
     if run["status"] == "deleted":
-        text = "it was deleted; how it ended is not known"
+        text = "it was deleted; how it ended is unknown"
     warnings = [clean(f"  warning: {warning}") for warning in run.get("warnings") or []]
     return [
         ", ".join(filter(None, parts)),

@@ -62,7 +62,7 @@ def _expressions(argument: str) -> list[str]:
         return [argument]
     if any(brace in _PART.sub("", argument) for brace in "{}"):
         raise typer.BadParameter(
-            f'"{argument}" has a brace without its partner; write such as {{.runs[*].name}}'
+            f'"{argument}" has an unmatched brace; write, for example, {{.runs[*].name}}'
         )
     texts = [match.strip() for match in _PART.findall(argument)]
     for text in texts:
@@ -115,5 +115,5 @@ def _compiled(path: str) -> Any:
         return jsonpath.compile("$" if text == "$." else text)
     except (jsonpath.JSONPathError, ValueError) as error:
         raise typer.BadParameter(
-            f'"{path}" is not a valid JSONPath: {error}; write such as {{.runs[*].name}}'
+            f'"{path}" is not a valid JSONPath: {error}; write, for example, {{.runs[*].name}}'
         ) from None

@@ -32,12 +32,12 @@ def colour(run: Run) -> str | None:
 
 # Why a run does not run yet, for people.
 WAITS = {
-    reasons.CONCURRENCY_LIMIT: "waits for a slot",
+    reasons.CONCURRENCY_LIMIT: "waiting for a slot",
     reasons.SUSPENDED: "its job type is suspended",
-    reasons.JOB_TYPE_HELD: "the cluster refuses the Jobs of its job type",
-    reasons.JOB_REFUSED: "the cluster refuses its Job",
-    reasons.JOB_TYPE_NOT_FOUND: "there is no such job type",
-    reasons.PROMPT_NOT_FOUND: "there is no such prompt",
+    reasons.JOB_TYPE_HELD: "the cluster rejects the Jobs of its job type",
+    reasons.JOB_REFUSED: "the cluster rejects its Job",
+    reasons.JOB_TYPE_NOT_FOUND: "its job type does not exist",
+    reasons.PROMPT_NOT_FOUND: "its prompt does not exist",
     reasons.IMAGE_PULL: "pulling the agent's image",
     reasons.UNSCHEDULABLE: "no node has room for it",
     reasons.CLONING: "cloning the repository",
@@ -190,7 +190,7 @@ def _failure(run: Run) -> str:
     failure = run.get("failure")
     if not failure:
         return ""
-    again = "a retry has a chance" if failure.get("retryable") else "a retry would end the same way"
+    again = "a retry may succeed" if failure.get("retryable") else "a retry would end the same way"
     return f"{failure['class']}: {failure.get('message') or ''} ({again})"
 
 
@@ -240,8 +240,8 @@ def _when(text: str | None, now: datetime) -> str:
 
 def _usage(usage: Usage) -> str:
     text = (
-        f"{usage['total_tokens']} ({usage['input_tokens']} in, of these"
-        f" {usage['cached_input_tokens']} cached; "
+        f"{usage['total_tokens']} ({usage['input_tokens']} in, {usage['cached_input_tokens']} of"
+        " them cached; "
     )
     text += f"{usage['output_tokens']} out)"
     if usage.get("complete"):

@@ -287,7 +287,7 @@ def object_path(folder: str, name: str) -> str:
             the list of all, ".." the folder above.
     """
     if not is_object_name(name):
-        raise NotFound(404, "NotFound", f"{folder}: no object can have the name {name[:63]!r}")
+        raise NotFound(404, "NotFound", f"{folder}: not a valid object name: {name[:63]!r}")
     return f"{folder}/{name}"
 
 

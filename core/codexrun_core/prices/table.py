@@ -31,7 +31,7 @@ def _micro(value: object) -> int:
     except InvalidOperation:
         raise ValueError("must be US dollars, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError("must be US dollars, from 0 to 1000000, in millionths at the finest")
+        raise ValueError("must be US dollars from 0 to 1000000, with at most six decimals")
     return int(micro)
 
 
@@ -49,7 +49,7 @@ class Rates(_Part):
     input: Money
     cached_input: Money
     cache_write: Annotated[
-        Money | None, Field(description="As input where the vendor asks nothing more.")
+        Money | None, Field(description="Same as input if the vendor charges nothing extra.")
     ] = None
     output: Money
 
@@ -85,7 +85,7 @@ class Tier(Rates):
         return rates
 
 
-Source = Annotated[str, Field(min_length=1, description="Where the figures were read.")]
+Source = Annotated[str, Field(min_length=1, description="Where the figures come from.")]
 TierName = Annotated[str, Field(min_length=1, max_length=32)]
 
 
@@ -98,11 +98,11 @@ class Price(Tier):
     source: Source
     tiers: Annotated[
         dict[TierName, Tier],
-        Field(description="By the name that responses have in service_tier."),
+        Field(description="By the name in a response's service_tier."),
     ] = {}
     max_output_tokens: Annotated[
         int | None,
-        Field(ge=16, le=10**9, description="Tokens that one response can have; 128,000 if absent."),
+        Field(ge=16, le=10**9, description="Maximum tokens of one response; 128,000 if absent."),
     ] = None
 
     def for_gate(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         *((fee.tool, fee.valid_from) for fee in table.fees),
     ):
         if (name, first_day) in keys:
-            raise PricesError(f"{file_name}: {name} has two prices from {first_day} on; remove one")
+            raise PricesError(f"{file_name}: {name} has two prices from {first_day}; remove one")
         keys.add((name, first_day))
     return table
 

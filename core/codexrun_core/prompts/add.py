@@ -32,7 +32,9 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
         raise FolderError([f'"{name}" is not a valid name for a prompt; {NAME_RULE}'])
     newest = next(reversed([*index.versions.get(name, {}).values()]), None)
     if newest is not None and newest.text == text:
-        raise FolderError([f"{name} {newest.version} is this very text already; nothing to add"])
+        raise FolderError(
+            [f"{name} {newest.version} already has this text; there is nothing to add"]
+        )
     version = f"v{newest.number + 1 if newest else 1}"
     path = f"{name}/{version}.md"
     entry = {
@@ -49,8 +51,8 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
             out.write(text.encode())
     except FileExistsError:
         problem = (
-            f"prompts/{path}: is there already, and no index entry names it; remove or add it by"
-            " hand"
+            f"prompts/{path}: already exists, but no index entry names it; remove the file or add"
+            " an entry"
         )
         raise FolderError([problem]) from None
     before = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else "{}"

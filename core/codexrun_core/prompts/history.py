@@ -58,9 +58,9 @@ def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
         problems.append(
             f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in"
             f" {published.commit.short}, and is sha256:{current.sha256} now (changed {when}). Runs"
-            " are on record with this version, and its ConfigMap is immutable: restore text and"
-            f" entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and add the"
-            f" new text as v{number}"
+            " are recorded with this version, and its ConfigMap is immutable: restore the text"
+            f" and the entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and"
+            f" add the new text as v{number}"
         )
     return problems
 
@@ -96,16 +96,16 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
             )
         except FolderError:
             problem = (
-                f'"{name}" is not a commit of the Git repository of {folder.resolve()}; fetch it'
+                f'"{name}" is not a commit in the Git repository of {folder.resolve()}; fetch it'
                 " first"
             )
             raise FolderError([problem]) from None
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise FolderError(
             [
-                f"{folder}: this clone is shallow, so that its history does not say what was"
-                " published; fetch all of it (`git fetch --unshallow`; for actions/checkout"
-                " `fetch-depth: 0`)"
+                f"{folder}: this clone is shallow, so its history does not show what was"
+                " published; fetch the whole history (`git fetch --unshallow`; for"
+                " actions/checkout `fetch-depth: 0`)"
             ]
         )
     options = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]

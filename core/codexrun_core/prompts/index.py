@@ -25,7 +25,7 @@ INDEX = "index.json"
 MAX_PROMPT_BYTES = 128 * 1024
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-NAME_RULE = 'use at most 63 of a-z, 0-9 and "-", no "-" at either end'
+NAME_RULE = 'use at most 63 of a-z, 0-9 and "-", without "-" at either end'
 _VERSION = re.compile(r"v[1-9][0-9]{0,6}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -157,7 +157,7 @@ def _versions(
         version = entry["version"]
         if version in versions:
             problems.append(
-                f'{field}.version: "{version}" is there twice; a version is published once,'
+                f'{field}.version: "{version}" appears twice; a version is published once,'
                 " remove one"
             )
             continue
@@ -196,7 +196,7 @@ def _field_problems(field: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{field}: must be an object with the fields {', '.join(_FIELDS)}"]
     problems = [
-        f"{field}.{unknown}: unknown; use one of {', '.join(_FIELDS)}"
+        f"{field}.{unknown}: unknown field; use one of {', '.join(_FIELDS)}"
         for unknown in entry
         if unknown not in _FIELDS
     ]
@@ -206,7 +206,7 @@ def _field_problems(field: str, entry: object) -> list[str]:
             problems.append(f"{field}.{name}: missing; {_FIELD_RULES[name]}")
         elif not isinstance(value, str) or not _is_valid(name, value):
             problems.append(
-                f"{field}.{name}: {json.dumps(value)} is not right; {_FIELD_RULES[name]}"
+                f"{field}.{name}: {json.dumps(value)} is not valid; {_FIELD_RULES[name]}"
             )
     return problems
 
@@ -215,7 +215,7 @@ _FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
     "path": 'name the text\'s file relative to the index, such as "hello/v1.md"',
     "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
-    "owner": "name who answers for this text, in 1 to 200 characters on one line",
+    "owner": "name the owner of this text, in 1 to 200 characters on one line",
     "updated_at": 'write the day as "YYYY-MM-DD"',
 }
 
@@ -253,7 +253,7 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     file = folder / path
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
-        return None, [f"{field}.path: {path} leads out of the folder; put the text itself there"]
+        return None, [f"{field}.path: {path} points outside the folder; put the file itself there"]
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -265,8 +265,8 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
     if len(text) > MAX_PROMPT_BYTES:
         return None, [
-            f"{field}.path: {path} has {len(text)} bytes, {MAX_PROMPT_BYTES} are possible;"
-            " shorten it"
+            f"{field}.path: {path} has {len(text)} bytes, more than the {MAX_PROMPT_BYTES}"
+            " allowed; shorten it"
         ]
     try:
         decoded = text.decode("utf-8")
@@ -274,7 +274,10 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         return None, [f"{field}.path: {path} is not UTF-8 (byte {error.start}); save it as UTF-8"]
     if "\0" in decoded:
         return None, [
-            f"{field}.path: {path} has a NUL character, which no model can be sent; remove it"
+            (
+                f"{field}.path: {path} contains a NUL character, which cannot be sent to a model;"
+                " remove it"
+            )
         ]
     return text, []
 
@@ -287,8 +290,7 @@ def _shared_files(location: str, versions: Mapping[str, Mapping[str, PromptVersi
                 f"{version.name} {version.version}"
             )
     return [
-        f"{location}: {path} is the text of {' and '.join(names)}; give each version a file of"
-        " its own"
+        f"{location}: {path} is used by {' and '.join(names)}; give each version its own file"
         for path, names in users.items()
         if len(names) > 1
     ]
@@ -304,5 +306,5 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f'"{twice}" is there twice')
+        raise ValueError(f'"{twice}" appears twice')
     return dict(pairs)

@@ -130,7 +130,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     elif name != file.stem:
         problems.append(
-            f'{location}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
+            f'{location}: metadata.name: "{name}" does not match the file name; rename the file'
+            f" to {name}.yaml, or change the name"
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
@@ -195,13 +196,13 @@ def _parse(location: str, file: Path) -> Manifest:
         ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise FolderError(
-            [f"{location}: must hold one CodexJobType; write one file for each job type"]
+            [f"{location}: must hold one CodexJobType; put each job type into its own file"]
         )
     try:
         manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
     except (TypeError, ValueError) as error:
         raise FolderError(
-            [f"{location}: has a value that JSON does not know ({error}); write it as text"]
+            [f"{location}: has a value that JSON cannot represent ({error}); write it as a string"]
         ) from None
     for field, expected in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
         if manifest.get(field) != expected:
@@ -239,7 +240,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     if steps[-1:] in (["int"], ["str"]):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(steps[:-1])}: {value} is neither a whole number nor text; write it as text,"
+            f"{'.'.join(steps[:-1])}: {value} is neither an integer nor a string; write a string,"
             ' such as "500m"'
         )
     field = ".".join(steps) or "manifest"
@@ -252,7 +253,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
             trouble = detail["msg"][:1].lower() + detail["msg"][1:]
             explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
             return (
-                f"{field}: {value} is not right: {trouble}; `kubectl explain {explained}` says more"
+                f"{field}: {value} is not valid: {trouble}; `kubectl explain {explained}` says more"
             )
 
 
@@ -264,7 +265,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and keys.count(key_node.value) > 1:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f'"{key_node.value}" is there twice', key_node.start_mark
+                    None, None, f'"{key_node.value}" appears twice', key_node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
 

@@ -45,8 +45,8 @@ def check(connection: sa.Connection) -> None:
         return
     if revision is None:
         raise SchemaError(
-            f"registry: the database has no schema yet; migrate it to {newest} (the api does so at"
-            " its start)"
+            f"registry: the database has no schema yet; migrate it to {newest} (the api does so"
+            " when it starts)"
         )
     if not _is_known(revision):
         obstacles = _obstacles(connection)
@@ -54,13 +54,13 @@ def check(connection: sa.Connection) -> None:
             return
         raise SchemaError(
             f"registry: a newer codexrun has migrated the database to schema {revision!r}; this"
-            f" version knows {newest} and cannot work on the newer one ({'; '.join(obstacles)}):"
-            " install the version that migrated it or a later one, or restore the backup made"
+            f" version supports {newest} and cannot use the newer one ({'; '.join(obstacles)}):"
+            " install the version that migrated it, or a later one, or restore the backup made"
             " before the upgrade"
         )
     raise SchemaError(
-        f"registry: schema {revision} is older than {newest}, which this version needs; migrate it"
-        " (the api does so at its start)"
+        f"registry: schema {revision} is older than {newest}, and this version needs the newer"
+        " one; migrate it (the api does so when it starts)"
     )
 
 
@@ -156,7 +156,7 @@ def _obstacle(difference: tuple[Any, ...]) -> str | None:
         column: sa.Column[Any] = difference[3]
         if column.nullable or column.server_default is not None:
             return None
-        return f"{column.table.name}.{column.name} is mandatory and unknown here"
+        return f"{column.table.name}.{column.name} is mandatory and unknown to this version"
     if operation == "add_table":
         return f"{difference[1].name} is missing"
     if operation == "add_column":
@@ -164,5 +164,5 @@ def _obstacle(difference: tuple[Any, ...]) -> str | None:
     if operation.startswith("modify_"):
         return f"{difference[2]}.{difference[3]} has another {operation.removeprefix('modify_')}"
     constraint: sa.Constraint = difference[1]
-    change = "is missing" if operation.startswith("add_") else "is unknown here"
+    change = "is missing" if operation.startswith("add_") else "is unknown to this version"
     return f"{constraint.table.name}: constraint {constraint.name} {change}"

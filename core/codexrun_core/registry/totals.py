@@ -57,8 +57,8 @@ class JobTypeStats(StatusCounts):
 
 @dataclass(frozen=True)
 class Stats(StatusCounts):
-    """What the runs of a filter came to. Durations (agent's start to end) are those of the last
-    good ones."""
+    """What the runs of a filter came to. Durations, from the agent's start to its end, are
+    those of the last successful runs."""
 
     statuses: dict[str, int]
     cost_tokens: int

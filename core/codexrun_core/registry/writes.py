@@ -44,7 +44,7 @@ class Writes(Database):
             row = row or self._locked(connection, run.run_id)
             if row is None:
                 raise Unavailable(
-                    f"registry: the row of run {run.run_id} was removed while it was written"
+                    f"registry: the row of run {run.run_id} was removed while it was being written"
                 )
             after = merge(row, run)
             if after != row:

@@ -53,7 +53,7 @@ class PromptRef(Part):
         ),
     ] = None
     allow_override: Annotated[
-        bool, Field(description="Whether a run may name another version of this prompt.")
+        bool, Field(description="Whether a run may choose another version of this prompt.")
     ] = False
 
 
@@ -81,7 +81,7 @@ class GitAccess(Part):
             min_length=1,
             max_length=32,
             description=(
-                "URLs a run may clone: exact, or a prefix that ends in *, such as"
+                "URLs that a run may clone: exact URLs, or prefixes that end in *, such as"
                 " https://github.com/acme/*."
             ),
         ),
@@ -101,7 +101,7 @@ class GitAccess(Part):
             ge=1,
             le=1_000_000,
             description=(
-                "Commits of history to clone, of the run's ref alone; the whole history of all"
+                "Number of commits to clone, of the run's ref only; the whole history of all"
                 " branches if absent. The agent cannot fetch more later."
             ),
         ),
@@ -110,8 +110,8 @@ class GitAccess(Part):
         Size | None,
         Field(
             description=(
-                "Memory that the clone may use, such as 4Gi for a large history; what the"
-                " installation says if absent, 1Gi as a rule."
+                "Memory limit of the clone step, such as 4Gi for a large history; the"
+                " installation's default, usually 1Gi, if absent."
             )
         ),
     ] = None
@@ -122,7 +122,7 @@ class GitAccess(Part):
             le=DAY,
             description=(
                 "Seconds that the clone may take, added to limits.startSeconds. If absent, the"
-                " clone is a part of startSeconds."
+                " clone counts towards startSeconds."
             ),
         ),
     ] = None
@@ -134,7 +134,8 @@ class SecretKeyRef(Part):
     name: Annotated[SecretName, Field(description="The Secret's name.")]
     key: Annotated[DataKey, Field(description="A key of its data.")]
     optional: Annotated[
-        bool, Field(description="Whether runs may start without it; the variable is then not set.")
+        bool,
+        Field(description="Whether runs may start without it; the variable is unset in that case."),
     ] = False
 
 
@@ -144,7 +145,8 @@ class ConfigMapKeyRef(Part):
     name: Annotated[SecretName, Field(description="The ConfigMap's name.")]
     key: Annotated[DataKey, Field(description="A key of its data.")]
     optional: Annotated[
-        bool, Field(description="Whether runs may start without it; the variable is then not set.")
+        bool,
+        Field(description="Whether runs may start without it; the variable is unset in that case."),
     ] = False
 
 
@@ -175,7 +177,7 @@ EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*
 
 
 class EnvVar(Part):
-    """An environment variable of the agent. What comes from a Secret is masked in all output."""
+    """An environment variable of the agent. A value from a Secret is masked in all output."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -208,7 +210,10 @@ class EnvVar(Part):
     ]
     value: Annotated[
         str | None,
-        Field(max_length=4096, description="The value itself, which is no secret; not masked."),
+        Field(
+            max_length=4096,
+            description="The value itself, which must not be a secret; it is not masked.",
+        ),
     ] = None
     value_from: EnvSource | None = None
 
@@ -227,57 +232,61 @@ class Amounts(Part):
         Quantity | None,
         Field(
             alias="ephemeral-storage",
-            description="Disk, all of the pod's directories and logs included.",
+            description="Disk space, including all directories of the pod and its logs.",
         ),
     ] = None
 
 
 class Resources(Part):
-    """Of the agent's container, as in a pod."""
+    """Resources of the agent's container, as in a pod."""
 
     requests: Amounts | None = None
     limits: Amounts | None = None
 
 
 class Sizes(Part):
-    """Sizes of the directories that the agent may write; their sum and 2Gi are the default of
-    resources.limits.ephemeral-storage."""
+    """Sizes of the directories that the agent may write to; the default of
+    resources.limits.ephemeral-storage is their sum plus 2Gi."""
 
-    workspace: Annotated[Size, Field(description="Of /workspace, the clone included.")] = "8Gi"
+    workspace: Annotated[Size, Field(description="Size of /workspace, including the clone.")] = (
+        "8Gi"
+    )
     home: Annotated[
-        Size, Field(description="Of the agent's HOME, where the caches of its tools are.")
+        Size, Field(description="Size of the agent's HOME, which holds the caches of its tools.")
     ] = "2Gi"
     tmp: Annotated[Size, Field(description="Of /tmp.")] = "2Gi"
     shared_memory: Annotated[
         Size | None,
         Field(
             description=(
-                "Of /dev/shm, for browsers and databases; counts towards the memory limit. What"
-                " the node's runtime gives if absent: 64 MiB as a rule."
+                "Size of /dev/shm, for browsers and databases; counts towards the memory limit."
+                " The default of the node's runtime, usually 64 MiB, if absent."
             )
         ),
     ] = None
 
 
 class Toleration(Part):
-    """A taint that the pods bear, as in a pod."""
+    """A toleration, as in a pod."""
 
     key: Annotated[
-        str | None, Field(max_length=317, description="The taint's key; every taint if absent.")
+        str | None,
+        Field(max_length=317, description="Key of the tolerated taint; every taint if absent."),
     ] = None
     operator: Annotated[
         Literal["Exists", "Equal"] | None,
-        Field(description="How value is compared; Equal if absent."),
+        Field(description="How the value is compared; Equal if absent."),
     ] = None
     value: Annotated[
-        str | None, Field(max_length=63, description="The taint's value, for Equal.")
+        str | None, Field(max_length=63, description="Value of the tolerated taint, for Equal.")
     ] = None
     effect: Annotated[
         Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
-        Field(description="The taint's effect; all if absent."),
+        Field(description="Effect of the tolerated taint; all effects if absent."),
     ] = None
     toleration_seconds: Annotated[
-        int | None, Field(description="For NoExecute: how long; no limit if absent.")
+        int | None,
+        Field(description="For NoExecute: how long the taint is tolerated; forever if absent."),
     ] = None
 
 
@@ -285,21 +294,21 @@ StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(m
 
 
 class PodTemplate(Part):
-    """Placement and decoration of the pods; nothing that changes what runs in them."""
+    """Placement, labels and annotations of the pods; nothing that changes what runs in them."""
 
     node_selector: Annotated[
         StringMap | None, Field(description="Labels that a node must have.")
     ] = None
     tolerations: Annotated[
-        list[Toleration] | None, Field(max_length=16, description="Taints that the pods bear.")
+        list[Toleration] | None, Field(max_length=16, description="Tolerations of the pods.")
     ] = None
     annotations: Annotated[
-        StringMap | None, Field(description="Further annotations of the pods.")
+        StringMap | None, Field(description="Additional annotations of the pods.")
     ] = None
     labels: Annotated[
         StringMap | None,
         Field(
-            description="Further labels of the pods.",
+            description="Additional labels of the pods.",
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
@@ -347,7 +356,7 @@ class McpServer(Part):
             min_length=1,
             max_length=32,
             pattern=f"^{tools.SERVER_PATTERN}$",
-            description="As allowedTools names it: letters and digits.",
+            description="The name used in allowedTools: letters and digits.",
         ),
     ]
     command: Annotated[
@@ -363,22 +372,26 @@ class McpServer(Part):
         Field(
             max_length=1024,
             pattern=r"^https?://[^\s@?#]+$",
-            description="Of a server that speaks streamable HTTP.",
+            description="URL of a server that speaks streamable HTTP.",
         ),
     ] = None
     env: Annotated[
         list[EnvName] | None,
-        Field(max_length=32, description="Names of spec.env that the program gets."),
+        Field(max_length=32, description="Names of variables in spec.env that the program gets."),
     ] = None
     bearer_token_env: Annotated[
-        EnvName | None, Field(description="Name in spec.env whose value is sent as bearer token.")
+        EnvName | None,
+        Field(
+            description="Name of the variable in spec.env whose value is sent as the bearer token."
+        ),
     ] = None
     start_timeout_seconds: Annotated[
         int | None,
         Field(
             ge=1,
             le=3600,
-            description="Seconds that the server may take to start; Codex's 30 if absent.",
+            description="Seconds that the server may take to start; 30, Codex's default, if"
+            " absent.",
         ),
     ] = None
     call_timeout_seconds: Annotated[
@@ -387,8 +400,8 @@ class McpServer(Part):
             ge=1,
             le=7 * DAY,
             description=(
-                "Seconds that a call of a tool may take; if absent as long as the run"
-                " (limits.timeoutSeconds)."
+                "Seconds that a tool call may take; as long as the run (limits.timeoutSeconds) if"
+                " absent."
             ),
         ),
     ] = None
@@ -398,7 +411,7 @@ ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
 class JobTypeSpec(Part):
-    """The kind of work, its prompt and its bounds."""
+    """The kind of work, its prompt and its limits."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -430,15 +443,16 @@ class JobTypeSpec(Part):
     )
 
     description: Annotated[
-        str | None, Field(max_length=1024, description="What such runs do, for people.")
+        str | None,
+        Field(max_length=1024, description="Human-readable description of what these runs do."),
     ] = None
     prompt: PromptRef
     inputs_schema: Annotated[
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) of a run's inputs. If absent, the prompt's placeholders are"
-                " the schema: each a required string, no others."
+                "JSON Schema (2020-12) of a run's inputs. If absent, each placeholder of the"
+                " prompt is a required string, and no other inputs are allowed."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -449,8 +463,8 @@ class JobTypeSpec(Part):
             min_length=1,
             max_length=256,
             description=(
-                "What lists say a run is about, with placeholders of inputs, such as Review"
-                " {{ref}}. If absent, the first input that is text or a number."
+                "Title of a run in lists, with placeholders for inputs, such as Review {{ref}}. If"
+                " absent, the first input that is a string or a number."
             ),
         ),
     ] = None
@@ -458,18 +472,20 @@ class JobTypeSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) of the final message, which must be JSON then: Codex is"
-                " told, and a run whose answer does not fit fails."
+                "JSON Schema (2020-12) that the final message must match, as JSON. Codex gets the"
+                " schema, and a run whose answer does not match it fails."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
     model: Annotated[
-        ModelName, Field(description="The model that runs use unless they name another.")
+        ModelName, Field(description="The model that runs use unless they choose another.")
     ]
     allowed_models: Annotated[
         list[ModelName] | None,
-        Field(max_length=32, description="Models a run may name; only spec.model if absent."),
+        Field(
+            max_length=32, description="Models that a run may choose; only spec.model if absent."
+        ),
     ] = None
     max_output_tokens: Annotated[
         int | None,
@@ -477,8 +493,8 @@ class JobTypeSpec(Part):
             ge=16,
             le=1_000_000_000,
             description=(
-                "Tokens that the model can answer at most, for one whose endpoint refuses a higher"
-                " max_output_tokens; the price table's number if absent, else 128000."
+                "Maximum number of output tokens per answer, for a model whose endpoint rejects a"
+                " higher max_output_tokens. If absent, the price table's value, else 128000."
             ),
         ),
     ] = None
@@ -487,18 +503,20 @@ class JobTypeSpec(Part):
     ] = None
     allowed_efforts: Annotated[
         list[Effort] | None,
-        Field(max_length=8, description="Efforts a run may name; only spec.effort if absent."),
+        Field(
+            max_length=8, description="Efforts that a run may choose; only spec.effort if absent."
+        ),
     ] = None
     require_known_price: Annotated[
         bool,
         Field(
             description=(
-                "Reject runs on a model that the price table does not have, whose cost nobody could"
-                " tell."
+                "Reject runs with a model that is not in the price table, because their cost would"
+                " be unknown."
             )
         ),
     ] = False
-    limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = (
+    limits: Annotated[Limits, Field(description="Maximum and default of every run's limits.")] = (
         Limits()
     )
     allowed_tools: Annotated[
@@ -520,16 +538,16 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["name"],
             },
-            description="MCP servers, of which allowedTools says what may be used.",
+            description="MCP servers; allowedTools says which of their tools may be used.",
         ),
     ] = None
     sandbox: Annotated[
         Literal["pod", "codex"],
         Field(
             description=(
-                "The boundary around the agent's commands: the pod alone, or Codex's own sandbox in"
-                " it too (no network; only /workspace and /tmp can be written), where the pod's"
-                " runtime allows it; checked before a run starts."
+                "The boundary around the agent's commands: the pod alone, or also Codex's own"
+                " sandbox inside it (no network; only /workspace and /tmp are writable), if the"
+                " pod's runtime allows it; checked before a run starts."
             )
         ),
     ] = "pod"
@@ -537,8 +555,8 @@ class JobTypeSpec(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret with the model's key under api-key, instead of the installation's. Only the"
-                " gate sees it."
+                "Secret with the model's key under api-key, instead of the installation's. Only"
+                " the gate can read it."
             )
         ),
     ] = None
@@ -547,7 +565,7 @@ class JobTypeSpec(Part):
         Field(
             ge=1,
             le=10_000,
-            description="Runs of this job type that may hold a pod at the same time.",
+            description="Maximum number of runs of this job type that have a pod at the same time.",
         ),
     ] = 1
     max_queued: Annotated[
@@ -556,12 +574,17 @@ class JobTypeSpec(Part):
             ge=0,
             le=100_000,
             description=(
-                "Runs that may wait for a slot; further ones are Rejected. No bound if absent."
+                "Maximum number of runs that wait for a slot; further runs are Rejected."
+                " Unlimited if absent."
             ),
         ),
     ] = None
     git: Annotated[
-        GitAccess | None, Field(description="Without it, runs may not name a workspace.")
+        GitAccess | None,
+        Field(
+            description="Git repositories that runs may work on; if absent,"
+            " runs cannot have a workspace."
+        ),
     ] = None
     env: Annotated[
         list[EnvVar] | None,
@@ -572,8 +595,9 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-map-keys": ["name"],
             },
             description=(
-                "Variables of the agent's environment. Values from Secrets are masked in everything"
-                " that is stored; those of fewer than 6 characters are not, and the run says so."
+                "Variables of the agent's environment. Values from Secrets are masked in"
+                " everything that is stored; those of fewer than 6 characters are not masked, and"
+                " the run has a warning."
             ),
         ),
     ] = None
@@ -596,8 +620,8 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Bytes of AGENTS.md files that Codex reads, 0 for none; what is beyond is cut, and"
-                " the run says so."
+                "Maximum bytes of AGENTS.md files that Codex reads, 0 for none; the rest is cut"
+                " off, and the run has a warning."
             ),
         ),
     ] = 32_768
@@ -611,14 +635,14 @@ class JobTypeSpec(Part):
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.propagateLabels may not name keys with the prefixes codexrun.dev/ and"
-                        " app.kubernetes.io/, which codexrun sets; take them out",
+                        "spec.propagateLabels may not contain keys with the prefixes codexrun.dev/"
+                        " and app.kubernetes.io/, which codexrun sets; remove them",
                     )
                 ],
             },
             description=(
-                "Keys of the run's labels that its Job and pod get too, such as team: for cost"
-                " allocation and network policies. A label of podTemplate wins over it."
+                "Keys of run labels that are copied to its Job and pod, such as team, for cost"
+                " allocation and network policies. A label in podTemplate takes precedence."
             ),
         ),
     ] = None
@@ -626,7 +650,7 @@ class JobTypeSpec(Part):
         str | None,
         Field(
             max_length=253,
-            description="RuntimeClass of the pods, such as gvisor, where your cluster has one.",
+            description="RuntimeClass of the pods, such as gvisor, if your cluster has one.",
         ),
     ] = None
     pod_template: PodTemplate | None = None
@@ -637,13 +661,14 @@ class JobTypeSpec(Part):
             max_length=63,
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             description=(
-                "LocalQueue, where your cluster has Kueue: the Jobs get its name as the label"
+                "LocalQueue, if your cluster has Kueue: the Jobs get its name as the label"
                 " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
             ),
         ),
     ] = None
     suspended: Annotated[
-        bool, Field(description="While true no run of this job type starts; those that run go on.")
+        bool,
+        Field(description="While true, no run of this job type starts; running ones continue."),
     ] = False
 
     @property
@@ -655,7 +680,7 @@ class JobTypeSpec(Part):
 
 
 class JobTypeStatus(Part):
-    """Written by the operator alone."""
+    """Written only by the operator."""
 
     observed_generation: int | None = None
     conditions: Conditions = Field(default_factory=list)
@@ -670,8 +695,8 @@ class CodexJobType(Part):
                 NAME_IS_A_LABEL,
                 cel(
                     "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-                    "metadata.name may hold lower-case letters, digits and '-' only (runs name it"
-                    " in spec.jobType)",
+                    "metadata.name may contain only lowercase letters, digits and '-', because"
+                    " runs use it in spec.jobType; choose another name",
                 ),
             ]
         }

@@ -50,7 +50,7 @@ class GitWorkspace(Part):
         Field(
             min_length=1,
             max_length=1024,
-            description="Where to clone from; the job type's git.allowedURLs must cover it.",
+            description="URL to clone from; the job type's git.allowedURLs must allow it.",
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
@@ -78,27 +78,30 @@ class GitWorkspace(Part):
 
 
 class Workspace(Part):
-    """What lies in /workspace when the agent starts; an empty directory if absent."""
+    """The content of /workspace when the agent starts; empty if absent."""
 
     git: GitWorkspace
 
 
 class Cancel(Part):
-    """The wish to stop the run. It can be set once and never be taken back or changed."""
+    """Request to stop the run. It can be set once, and cannot be withdrawn or changed."""
 
     requested_by: Annotated[
         str,
         Field(
-            min_length=1, max_length=MAX_USER_CHARACTERS, description="Who asks, for the record."
+            min_length=1,
+            max_length=MAX_USER_CHARACTERS,
+            description="Who requests it; recorded with the run.",
         ),
     ]
     reason: Annotated[
-        str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
+        str | None,
+        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
     ] = None
 
 
 class RetryOf(Part):
-    """The run that this one repeats."""
+    """The earlier run that this run retries."""
 
     name: Annotated[str, Field(min_length=1, max_length=63, description="Its metadata.name.")]
     uid: Annotated[
@@ -113,16 +116,17 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Go on with its Codex thread, from the rollout that the api has stored, instead of"
-                " a new one. It must have run with the same job type, prompt, model and workspace."
+                "Continue its Codex thread, from the rollout stored by the api, instead of"
+                " starting a new one. Both runs must have the same job type, prompt, model and"
+                " workspace."
             )
         ),
     ] = None
 
 
 class RunSpec(Part):
-    """What to run. It cannot change after creation, but for cancel, priority and
-    ttlSecondsAfterFinished."""
+    """What to run. Only cancel, priority and ttlSecondsAfterFinished can change
+    after creation."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -143,7 +147,7 @@ class RunSpec(Part):
                 ),
                 cel(
                     "!has(oldSelf.cancel) || (has(self.cancel) && self.cancel == oldSelf.cancel)",
-                    "spec.cancel cannot be taken back or changed once it is set; to run again,"
+                    "spec.cancel cannot be withdrawn or changed once it is set; to run again,"
                     " create a CodexRun with spec.retryOf",
                 ),
             ]
@@ -155,8 +159,8 @@ class RunSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "Values for the prompt's placeholders; the job type's inputsSchema judges them. 64"
-                " KiB at most."
+                "Values for the prompt's placeholders; they must match the job type's"
+                " inputsSchema. At most 64 KiB."
             )
         ),
     ] = None
@@ -164,8 +168,7 @@ class RunSpec(Part):
         PromptVersion | None,
         Field(
             description=(
-                "Another version of the job type's prompt (v1, v2, ...), where the job type"
-                " allows it."
+                "Another version of the job type's prompt (v1, v2, ...), if the job type allows it."
             )
         ),
     ] = None
@@ -176,7 +179,8 @@ class RunSpec(Part):
         Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")
     ] = None
     limits: Annotated[
-        Limits | None, Field(description="Lower limits than the job type's; never higher ones.")
+        Limits | None,
+        Field(description="Limits for this run; they can only be lower than the job type's."),
     ] = None
     workspace: Workspace | None = None
     when_full: Annotated[
@@ -184,14 +188,17 @@ class RunSpec(Part):
         one_of(*WHEN_FULL),
         Field(
             description=(
-                "What to do when all slots of the job type are taken: wait, or be Rejected at once."
+                "What to do when all slots of the job type are taken: Queue waits, Reject ends"
+                " the run at once."
             )
         ),
     ] = "Queue"
     priority: Annotated[
         int,
         Field(
-            ge=-1000, le=1000, description="Higher runs start first; among equals the older one."
+            ge=-1000,
+            le=1000,
+            description="Runs with a higher priority start first; among equals, the older one.",
         ),
     ] = 0
     cancel: Cancel | None = None
@@ -199,13 +206,15 @@ class RunSpec(Part):
     ttl_seconds_after_finished: Annotated[
         int,
         Field(
-            ge=0, le=365 * DAY, description="Seconds after its end until this object is deleted."
+            ge=0,
+            le=365 * DAY,
+            description="Seconds after the end of the run until this object is deleted.",
         ),
     ] = 7 * DAY
 
 
 class PromptUsed(Part):
-    """The prompt version that the run uses, as resolved: never 'latest'."""
+    """The prompt version that the run uses."""
 
     name: str
     version: str
@@ -213,8 +222,8 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """What the run cost, metered by the gate. Cached and written input are parts of input,
-    reasoning is part of output."""
+    """What the run cost, metered by the gate. Cached and cache-written input are part of
+    input; reasoning is part of output."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
@@ -222,7 +231,8 @@ class Usage(Part):
         int | None,
         Field(
             ge=0,
-            description="Input that the model's cache took up, which some models price higher.",
+            description="Input that was written to the model's cache, which costs more with some"
+            " models.",
         ),
     ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0
@@ -233,7 +243,7 @@ class Usage(Part):
         Field(
             ge=0,
             description=(
-                "totalTokens if every estimate in it were at its bound; absent where all is exact."
+                "Upper bound of totalTokens if part of it is an estimate; absent if it is exact."
             ),
         ),
     ] = None
@@ -243,9 +253,9 @@ class Usage(Part):
         Field(
             ge=0,
             description=(
-                "Keys that the gate took out of requests because no supported Codex sends them."
-                " Either the Codex of the agent's image is newer than the gate, or something else"
-                " in the run asks the model."
+                "Keys that the gate removed from requests because no supported version of Codex"
+                " sends them. Either Codex in the agent's image is newer than the gate, or"
+                " something else in the run sends requests to the model."
             ),
         ),
     ] = None
@@ -255,8 +265,8 @@ class Usage(Part):
             alias="costMicroUSD",
             ge=0,
             description=(
-                "Millionths of a US dollar; absent if the model, its service tier or a search has"
-                " no known price."
+                "Cost in millionths of a US dollar; absent if the model, its service tier or a web"
+                " search has no known price."
             ),
         ),
     ] = None
@@ -264,7 +274,7 @@ class Usage(Part):
         int | None, Field(ge=0, description="costMicroUSD in cents, rounded up.")
     ] = None
     cost: Annotated[
-        str | None, Field(max_length=32, description="costMicroUSD for people, such as $0.0042.")
+        str | None, Field(max_length=32, description="costMicroUSD as text, such as $0.0042.")
     ] = None
     price_table: Annotated[
         str | None, Field(max_length=64, description="Version of the price table used.")
@@ -273,38 +283,38 @@ class Usage(Part):
         bool,
         Field(
             description=(
-                "False if a response's usage was never seen: then an estimate was charged, or the"
-                " most that it can have been."
+                "False if the usage of a response was never seen; an estimate or an upper bound"
+                " was charged instead."
             )
         ),
     ] = True
 
 
 class Failure(Part):
-    """Why the run failed, for people and for programs."""
+    """Why the run failed, as text and as a class."""
 
     class_: Annotated[FailureClass, Field(alias="class")]
     message: Annotated[str, Field(max_length=2048)]
     exit_code: Annotated[
-        int | None, Field(description="Exit code of the process that failed, where one is known.")
+        int | None, Field(description="Exit code of the process that failed, if known.")
     ] = None
     retryable: Annotated[
         bool,
-        Field(description="The same run, started again unchanged, has a fair chance."),
+        Field(description="Whether the same run may succeed if it is started again unchanged."),
     ] = False
 
 
 class Result(Part):
-    """What the agent said at the end."""
+    """The agent's final answer."""
 
-    message: Annotated[str, Field(max_length=4096, description="The final message, cut at 2 KiB.")]
+    message: Annotated[str, Field(max_length=4096, description="The final message, up to 2 KiB.")]
     truncated: bool = False
     output: Annotated[
         AnyJson | None,
         Field(
             description=(
-                "The message as JSON, which fits the job type's outputSchema; absent without one,"
-                " or if it is longer than 2 KiB (the artifact output.json has all of it)."
+                "The message as JSON that matches the job type's outputSchema; absent without a"
+                " schema, or if longer than 2 KiB (the artifact output.json has all of it)."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -312,46 +322,53 @@ class Result(Part):
 
 
 class RunStatus(Part):
-    """Written by the operator alone."""
+    """Written only by the operator."""
 
     phase: Annotated[
-        Phase, Field(description="Where the run is, for people; derived from the conditions.")
+        Phase,
+        Field(
+            description="Summary of where the run is in its life cycle; derived from"
+            " the conditions."
+        ),
     ] = Phase.PENDING
     reason: Annotated[
-        str | None, Field(max_length=128, description="Why it is there, one CamelCase word.")
+        str | None,
+        Field(max_length=128, description="Why the run is in this phase, as one CamelCase word."),
     ] = None
-    message: Annotated[str | None, Field(max_length=2048, description="The same for people.")] = (
-        None
-    )
+    message: Annotated[
+        str | None, Field(max_length=2048, description="Human-readable explanation of the reason.")
+    ] = None
     observed_generation: Annotated[
         int | None,
         Field(
             description=(
-                "The metadata.generation that this status speaks of; -1 before the operator saw it."
+                "The metadata.generation that this status describes; -1 until the operator has"
+                " seen the object."
             )
         ),
     ] = None
     conditions: Conditions = Field(default_factory=list)
     attempt: Annotated[
-        int | None, Field(ge=1, description="Which attempt this is; one Job each.")
+        int | None,
+        Field(ge=1, description="Number of the current attempt; each attempt has its own Job."),
     ] = None
     prompt: PromptUsed | None = None
-    model: Annotated[str | None, Field(description="The model the run uses, as resolved.")] = None
+    model: Annotated[str | None, Field(description="The model that the run uses.")] = None
     sandbox: Annotated[
         Annotated[str, one_of("pod", "codex")] | None,
         Field(
             description=(
-                "The boundary around the agent's commands: the pod alone, or Codex's own sandbox in"
-                " it too."
+                "The boundary around the agent's commands: the pod alone, or also Codex's own"
+                " sandbox inside it."
             )
         ),
     ] = None
     job_name: Annotated[
-        str | None, Field(description="The attempt's Job, in the same namespace.")
+        str | None, Field(description="Name of the attempt's Job, in the same namespace.")
     ] = None
-    pod_name: Annotated[str | None, Field(description="The attempt's pod.")] = None
+    pod_name: Annotated[str | None, Field(description="Name of the attempt's pod.")] = None
     thread_id: Annotated[
-        str | None, Field(max_length=128, description="The Codex thread of this run.")
+        str | None, Field(max_length=128, description="ID of the Codex thread of this run.")
     ] = None
     commit_id: Annotated[
         str | None,
@@ -364,19 +381,19 @@ class RunStatus(Part):
     started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
     duration: Annotated[
-        str | None, Field(max_length=16, description="From start to end, such as 1m30s.")
+        str | None, Field(max_length=16, description="Time from start to end, such as 1m30s.")
     ] = None
     turns: Annotated[
-        int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")
+        int | None, Field(ge=0, description="Turns that Codex started, as reported by the runner.")
     ] = None
     commands: Annotated[
-        int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")
+        int | None, Field(ge=0, description="Commands that Codex ran, as reported by the runner.")
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,
         Field(
             max_length=16,
-            description="What people should know of the run although it did not fail for it.",
+            description="Problems that did not make the run fail.",
         ),
     ] = None
     usage: Usage | None = None

@@ -32,7 +32,7 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
             f"{url!r} is not a URL ({error}); write one such as https://github.com/acme/shop"
         ) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise UrlError(f"{url!r} is not an http(s) URL; only those can be cloned")
+        raise UrlError(f"{url!r} is not an http(s) URL; only http(s) URLs can be cloned")
     if "@" in parts.netloc:
         raise UrlError(
             "the URL holds a user or password; put them into the Secret of git.credentialsSecretRef"
@@ -41,15 +41,15 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
     # be what was written.
     if f"{parts.scheme}://{parts.netloc}{parts.path}" != url or not _NETLOC.fullmatch(parts.netloc):
         raise UrlError(
-            f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only"
-            " those"
+            f"{url!r} has more than scheme, host and path (spaces, a query or a fragment); remove"
+            " the rest"
         )
     for segment in parts.path.removeprefix("/").removesuffix("/").split("/"):
         if not _SEGMENT.fullmatch(segment) or _DOTS.fullmatch(segment):
             raise UrlError(
-                f"{url!r} has {segment!r} in its path; a segment is of letters, digits and . _ ~ -,"
-                " and not of dots only: use a name or an id of the repository without other or"
-                " escaped characters"
+                f"{url!r} has {segment!r} in its path; a segment may have letters, digits and . _"
+                " ~ -, and must not be dots alone: use a name or ID of the repository without"
+                " other or escaped characters"
             )
     if not any(
         url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed

@@ -17,8 +17,8 @@ class Limits(Part):
             ge=1,
             le=10_000_000_000,
             description=(
-                "Tokens (input and output, cached ones included) the run may use; the gate stops it"
-                " there."
+                "Tokens (input and output, including cached ones) that the run may use; the gate"
+                " stops the run at this number."
             ),
         ),
     ] = None
@@ -28,13 +28,16 @@ class Limits(Part):
             ge=1,
             le=100_000_000,
             description=(
-                "US cents the run may cost; the gate stops it there. The model needs a known price."
+                "US cents that the run may cost; the gate stops the run at this amount. The"
+                " model must have a known price."
             ),
         ),
     ] = None
     timeout_seconds: Annotated[
         int | None,
-        Field(ge=1, le=7 * DAY, description="Seconds the agent may run, counted from its start."),
+        Field(
+            ge=1, le=7 * DAY, description="Seconds that the agent may run, counted from its start."
+        ),
     ] = None
     stall_seconds: Annotated[
         int | None,
@@ -42,9 +45,9 @@ class Limits(Part):
             ge=1,
             le=DAY,
             description=(
-                "Seconds without an event from Codex and without one from the model before the run"
-                " is stopped; the model's keep-alives are not such events. While a command runs"
-                " only timeoutSeconds counts."
+                "Seconds without an event from Codex or the model after which the run is stopped;"
+                " keep-alives of the model are not events. While a command runs, only"
+                " timeoutSeconds applies."
             ),
         ),
     ] = None
@@ -53,7 +56,8 @@ class Limits(Part):
         Field(
             ge=1,
             le=DAY,
-            description="Seconds from the creation of the Job until the agent must be running.",
+            description="Seconds from the creation of the Job within which the agent must be"
+            " running.",
         ),
     ] = None
 
@@ -63,8 +67,9 @@ class Limits(Part):
             ge=1,
             le=DAY,
             description=(
-                "Seconds that the run may wait in all for a provider that limits requests and names"
-                " a time; beyond that it fails. Waiting is no stall, and counts for timeoutSeconds."
+                "Total seconds that the run may wait for a provider that limits requests and says"
+                " when to retry; after that, the run fails. Waiting is not a stall, but counts"
+                " towards timeoutSeconds."
             ),
         ),
     ] = None

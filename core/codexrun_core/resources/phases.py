@@ -83,7 +83,7 @@ LIVE_RUNS_SELECTOR = ",".join(
 
 
 class FailureClass(OpenEnum):
-    """Why a run failed, for people and as a metric label: a closed list."""
+    """Class of the failure, also used as a metric label."""
 
     AUTH = "auth"
     RATE_LIMIT = "rate_limit"

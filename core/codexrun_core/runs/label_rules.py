@@ -21,8 +21,8 @@ _REQUIREMENT = re.compile(
 )
 _NAME_RULE = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
 SELECTOR_RULE = (
-    "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), with commas between"
-    " (all must hold)"
+    "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), separated by commas"
+    " (all must match)"
 )
 
 
@@ -88,7 +88,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
         ValueError: the first that is not valid, or is codexrun's own.
     """
     if len(labels) > MAX_LABELS:
-        raise ValueError(f"{len(labels)} labels are too many; give at most {MAX_LABELS}")
+        raise ValueError(f"{len(labels)} labels are too many; use at most {MAX_LABELS}")
     for key, value in labels.items():
         if key.startswith(RESERVED_PREFIX):
             raise ValueError(
@@ -108,8 +108,8 @@ def _key_problem(key: str) -> str:
     domain, slash, name = key.rpartition("/")
     if slash and not (len(domain) <= 253 and _DOMAIN.fullmatch(domain)):
         return (
-            f'"{key}" is not a valid label key; before the / stands a DNS name in lower case, like'
-            " example.com"
+            f'"{key}" is not a valid label key; the part before the / must be a lowercase DNS'
+            " name, such as example.com"
         )
     if not _NAME.fullmatch(name):
         return f'"{key}" is not a valid label key; use 1 to 63 {_NAME_RULE}'

@@ -83,7 +83,7 @@ def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
     if fingerprint != _fingerprint(run_filter, sort):
         raise InvalidPageToken(
             "page_token: belongs to a list with other filters or in another order; keep them, or"
-            " leave it out to start anew"
+            " leave it out to start from the first page"
         )
     if len(more) != (sort.key != "created"):
         raise _invalid_token()

@@ -13,18 +13,17 @@ from codexrun_core.runs.stored_spec import read_spec
 
 ADVICE = "start the run again without spec.retryOf.resume"
 UID_REQUIRED = (
-    "spec.retryOf.uid: a run with spec.retryOf.resume has to give the earlier run's metadata.uid"
-    " beside its name, since a name may come again; add it, as `codexrun retry NAME --resume` and"
+    "spec.retryOf.uid: a run with spec.retryOf.resume must also give the earlier run's"
+    " metadata.uid, because a name can be reused; add it, as `codexrun retry NAME --resume` and"
     f" POST /runs/{{id}}/retry do, or {ADVICE}"
 )
 UNKNOWN_SOURCE = (
-    "spec.retryOf.uid: no record is left of the run with this uid (it was cleaned up, or there"
-    " never was one), so that nothing says what its thread was begun with; correct it, or"
-    f" {ADVICE}"
+    "spec.retryOf.uid: there is no record of a run with this uid (it was cleaned up, or never"
+    f" existed), so nothing shows what its thread was started with; correct it, or {ADVICE}"
 )
 NOTHING_STORED = (
     "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could"
-    f" hand over its rollout, or was cleaned up); {ADVICE}"
+    f" upload its rollout, or was cleaned up); {ADVICE}"
 )
 
 
@@ -52,7 +51,7 @@ def setup_of(record: RunRecord) -> ThreadSetup:
 def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     """Return why a run may not go on with the thread of `source`; None if it may."""
     if source.prompt_sha256 is None:
-        return f"spec.retryOf.resume: the earlier run never began and has no thread; {ADVICE}"
+        return f"spec.retryOf.resume: the earlier run never started and has no thread; {ADVICE}"
     differences = (
         ("job type", source.job_type, run.job_type),
         ("prompt's sha256", source.prompt_sha256, run.prompt_sha256),
@@ -62,8 +61,8 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     for name, earlier, own in differences:
         if earlier != own:
             return (
-                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, and of this one"
-                f" {own}; a thread goes on only with the same job type, prompt, model and"
+                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, and of this run"
+                f" {own}; a thread can only be resumed with the same job type, prompt, model and"
                 f" workspace. Use the same, or {ADVICE}"
             )
     return None

@@ -61,12 +61,12 @@ def check_schema(schema: Schema) -> None:
     """
     if is_deeper(schema, MAX_SHOWN_LEVELS):
         raise InvalidSchemaError(
-            "", f"nested more than {MAX_SHOWN_LEVELS} levels deep; make it flatter"
+            "", f"nested more than {MAX_SHOWN_LEVELS} levels deep; reduce the nesting"
         )
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > MAX_SCHEMA_BYTES:
         raise InvalidSchemaError(
-            "", f"{size} bytes of JSON are above {MAX_SCHEMA_BYTES}; shorten the schema"
+            "", f"{size} bytes of JSON exceed {MAX_SCHEMA_BYTES}; shorten the schema"
         )
     _check_text(json.dumps(schema, sort_keys=True))
 
@@ -91,12 +91,10 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
         ]
     except Unresolvable as error:
         raise InvalidSchemaError(
-            "", f'there is no "{error.ref}"; a $ref names a part of the schema'
+            "", f'there is no "{error.ref}"; a $ref must point into the schema'
         ) from None
     except RecursionError:
-        raise InvalidSchemaError(
-            "", "a $ref leads back to itself without end; break the circle"
-        ) from None
+        raise InvalidSchemaError("", "a $ref refers to itself; remove the cycle") from None
     finally:
         _steps.reset(token)
     return sorted(result, key=lambda v: (v.pointer, v.words))
@@ -117,7 +115,7 @@ def _check_text(text: str) -> None:
             pointer(error.absolute_path), f"{_shorten(error.message)}; see {SPECIFICATION_URL}"
         ) from None
     except RecursionError:
-        raise InvalidSchemaError("", "nested too deeply; make it flatter") from None
+        raise InvalidSchemaError("", "nested too deeply; reduce the nesting") from None
     for path, pattern in _patterns(schema, ()):
         try:
             _compiled(pattern)
@@ -129,9 +127,8 @@ def _check_text(text: str) -> None:
             )
             raise InvalidSchemaError(
                 pointer(path),
-                f"{json.dumps(pattern)} is not a valid RE2 pattern ({reason}); RE2 knows no"
-                " look-around and no back-references, see"
-                " https://github.com/google/re2/wiki/Syntax",
+                f"{json.dumps(pattern)} is not a valid RE2 pattern ({reason}); RE2 has no"
+                " look-around and no backreferences, see https://github.com/google/re2/wiki/Syntax",
             ) from None
 
 
@@ -168,7 +165,7 @@ def _spend(steps: int) -> None:
     left[0] -= steps
     if left[0] < 0:
         raise InvalidSchemaError(
-            "", f"judging this value takes more than {left[1]} steps; make the schema simpler"
+            "", f"checking this value takes more than {left[1]} steps; make the schema simpler"
         )
 
 

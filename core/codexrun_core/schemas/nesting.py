@@ -3,7 +3,7 @@
 from typing import Any
 
 MAX_LEVELS = 32  # of a run's inputs and of an agent's output; the outermost object is the first
-TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep; make it flatter"
+TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep; reduce the nesting"
 
 # Of what is shown and kept of an object all the same: pydantic serializes 255 levels, PyYAML writes
 # about 300, and an answer or a view adds some around it.

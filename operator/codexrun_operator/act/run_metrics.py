@@ -135,7 +135,8 @@ class RunMetrics(Collector):
             ),
             GaugeMetricFamily(
                 "codexrun_oldest_pending_timestamp_seconds",
-                "Creation of the oldest run that waits (Pending or Queued); 0 if none does.",
+                "Creation time of the oldest waiting run (Pending or Queued); 0 if none is"
+                " waiting.",
                 labels=("namespace",),
             ),
         )

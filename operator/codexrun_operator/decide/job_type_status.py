@@ -30,12 +30,12 @@ def job_type_status(
     hold: Hold | None = None,
 ) -> JobTypeStatus:
     """Return a status with Ready, or with the first cause that keeps its runs from starting; a
-    hold, as the apiserver refuses its Jobs, comes last."""
+    hold, because the API server rejects its Jobs, comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
         status = "False"
         reason = hold.cause
-        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.message}"
+        message = f"Its runs wait because the API server rejects their Jobs: {hold.message}"
     previous = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = previous.last_transition_time if previous and previous.status == status else now
     condition = Condition(
@@ -79,4 +79,4 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         return "False", rejection.reason, rejection.message
     if job_type.spec.suspended:
         return "True", reasons.SUSPENDED, "Valid, but suspended: its runs wait"
-    return "True", reasons.VALID, "Prompt found, checksum right, schemas valid"
+    return "True", reasons.VALID, "Prompt found, checksum correct, schemas valid"

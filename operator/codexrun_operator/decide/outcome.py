@@ -128,7 +128,7 @@ def _part(report: Json, key: str) -> Json:
 def gate_problem(gate: Container) -> str:
     """Return why the gate could not start, in its own words; "" if it could."""
     failure = _part(gate.report, ReportKey.FAILURE)
-    message = failure.get(ReportKey.MESSAGE) or "no further word"
+    message = failure.get(ReportKey.MESSAGE) or "no further details"
     return f"The gate cannot start: {_text(message)}" if failure else ""
 
 
@@ -241,7 +241,7 @@ def evicted(pod: Pod) -> Failure | None:
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(
             FailureClass.NODE_LOST,
-            f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known",
+            f"Node {pod.node or 'unknown'} was lost; what the agent did last is unknown",
         )
     if pod.disruption and not _by_itself(pod) and not _agent_proves(pod):
         return failed(
@@ -268,8 +268,7 @@ def out_of_memory(pod: Pod) -> Failure | None:
     if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             FailureClass.OOM,
-            "The agent used more memory than its limit; raise resources.limits.memory of the job"
-            " type",
+            "The agent exceeded its memory limit; raise resources.limits.memory of the job type",
             pod.agent.exit_code,
         )
     return None
@@ -293,7 +292,7 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 CLONE_CLASSES = ("workspace", "oom", "storage")
 CLONE_MEMORY = (
-    "The clone used more memory than its limit; raise git.memory of the job type, or set git.depth"
+    "The clone exceeded its memory limit; raise git.memory of the job type, or set git.depth"
 )
 
 
@@ -305,8 +304,8 @@ def foreign_init_failed(pod: Pod) -> Failure | None:
         if container.ended and container.exit_code:
             return failed(
                 FailureClass.CONFIG,
-                f"Container {name}, which codexrun has not put into the pod, failed before the"
-                f" agent could start: {_last_words(container)}",
+                f"Container {name}, which codexrun did not add to the pod, failed before the agent"
+                f" could start: {_last_words(container)}",
                 container.exit_code,
             )
     return None
@@ -322,8 +321,8 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             FailureClass.IMAGE,
-            f"The agent's image cannot start {RUNNER}: build it with `make image BASE_IMAGE=...` on"
-            f" a base that has python3. {_last_words(agent)}",
+            f"The agent's image cannot start {RUNNER}; build it with `make image BASE_IMAGE=...`"
+            f" on a base that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -384,7 +383,7 @@ def past_deadline(pod: Pod) -> Failure | None:
     if pod.reason == "DeadlineExceeded" and not pod.stopped and not _by_itself(pod):
         return failed(
             FailureClass.TIMEOUT,
-            "The pod outlived every deadline; its runner did not stop it",
+            "The pod ran past every deadline; its runner did not stop it",
             pod.agent.exit_code,
         )
     return None
@@ -414,8 +413,8 @@ ADVICE = {
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
-    "policy": "the provider's own policy refuses it; change the prompt or the inputs",
-    "model_error": "the model's endpoint or the network between failed; retry",
+    "policy": "the provider's usage policy rejects it; change the prompt or the inputs",
+    "model_error": "the model's endpoint failed, or the network on the way to it; retry",
 }
 
 
@@ -449,7 +448,7 @@ def unproven(pod: Pod) -> Failure | None:
     if not pod.gate.report:
         return failed(
             FailureClass.SILENT_DEATH,
-            "The agent reports success, but the gate's record of it is lost",
+            "The agent reports success, but the gate's record of the run is lost",
             _codex_exit(pod),
         )
     completed = pod.gate.report.get(ReportKey.COMPLETED)
@@ -474,7 +473,7 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"
     masked = pod.agent.report.get(ReportKey.MASKED)
     names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""
-    cause = f"; the value of {names}, from a Secret of its env, was masked in it" if names else ""
+    cause = f"; the value of {names}, from a Secret in its env, was masked in it" if names else ""
     return failed(
         FailureClass.AGENT_ERROR,
         f"{where}: {problem}; the final message must be JSON that fits the job type's"

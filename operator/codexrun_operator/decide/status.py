@@ -75,7 +75,7 @@ def with_phase(
     if phase.rank < previous.phase.rank or (
         previous.phase.terminal and phase is not previous.phase
     ):
-        raise ValueError(f"{run.metadata.name}: {previous.phase} -> {phase} would go back")
+        raise ValueError(f"{run.metadata.name}: {previous.phase} -> {phase} would move backwards")
     message = (
         message if len(message) <= MAX_MESSAGE_CHARS else message[: MAX_MESSAGE_CHARS - 1] + "…"
     )
@@ -116,8 +116,8 @@ def with_phase(
 def unreadable_message(fields: tuple[str, ...]) -> str:
     """Return what follows for a run from the fields that cannot be read."""
     message = (
-        f"{', '.join(fields)}: this version of codexrun cannot read this; the operator's log says"
-        " why. Cancel, deadlines and usage hold all the same; to start the run, upgrade codexrun"
+        f"{', '.join(fields)}: this version of codexrun cannot read it; the operator's log says"
+        " why. Cancellation, deadlines and usage still apply; to start the run, upgrade codexrun"
     )
     return message[:MAX_MESSAGE_CHARS]
 

@@ -163,13 +163,13 @@ def checksum_rejection(pinned: str | None, prompt: Prompt) -> Rejected | None:
     if prompt.declared_sha256 != prompt.sha256:
         return Rejected(
             reasons.PROMPT_CHECKSUM_MISMATCH,
-            f"{title}: its text has sha256 {prompt.sha256}, its ConfigMap's annotation says"
+            f"{title}: its text has sha256 {prompt.sha256}, but its ConfigMap's annotation says"
             f" {prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
         )
     if pinned and pinned != prompt.sha256:
         return Rejected(
             reasons.PROMPT_CHECKSUM_MISMATCH,
-            f"{title}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is"
+            f"{title}: its text has sha256 {prompt.sha256}, but the job type's prompt.sha256 is"
             f" {pinned}; apply the manifests from Git again",
         )
     return None
@@ -204,13 +204,13 @@ def price_rejection(
     if limits.max_cost_cents is not None:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f"spec.limits.maxCostCents: {problem}, so that this limit cannot be kept; use"
+            f"spec.limits.maxCostCents: {problem}, so this limit cannot be enforced; use"
             " maxTokens, another model, or add its price",
         )
     if job_type.spec.require_known_price:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f'spec.model: {problem}, and job type "{job_type.metadata.name}" asks for one'
+            f'spec.model: {problem}, and job type "{job_type.metadata.name}" requires one'
             " (requireKnownPrice); use another model, or add its price",
         )
     return None
@@ -223,8 +223,8 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
     return Rejected(
         reasons.UNKNOWN_PRICE,
         f"spec.limits.maxCostCents: the fee of web_search, which job type"
-        f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so that'
-        " this limit cannot be kept; use maxTokens, take web_search out of allowedTools, or add its"
+        f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so this'
+        " limit cannot be enforced; use maxTokens, remove web_search from allowedTools, or add its"
         " fee",
     )
 
@@ -238,7 +238,7 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
     if git is None:
         return Rejected(
             reasons.WORKSPACE_NOT_ALLOWED,
-            f'spec.workspace: job type "{name}" works without a repository; leave the field out, or'
+            f'spec.workspace: job type "{name}" does not use a repository; leave the field out, or'
             " ask its owner for git.allowedURLs",
         )
     try:
@@ -256,7 +256,7 @@ def _resume(run: CodexRun, prompt: Prompt, model: str, source: CodexRun | None) 
     problem = UID_REQUIRED if retry.uid is None else None
     if not is_object_name(retry.name):
         problem = (
-            f'spec.retryOf.name: "{retry.name}" cannot be the name of a run; give the earlier'
+            f'spec.retryOf.name: "{retry.name}" is not a valid name of a run; give the earlier'
             f" run's metadata.name, or {ADVICE}"
         )
     if problem is None and source is not None:

@@ -636,14 +636,15 @@ class Cache:
         holds = self.scheduler.holds
         if hold := holds.of(job_type):
             trouble = (
-                f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
-                f" {hold.message}"
+                f'job type "{job_type}" is held, because the API server rejects its Jobs'
+                f" ({hold.cause}): {hold.message}"
             )
             return Blocked(reasons.JOB_TYPE_HELD, trouble)
         if refusals := holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 reasons.JOB_REFUSED,
-                f"the apiserver refuses its Job, and not that of others: {refusals.message}",
+                "the API server rejects the Job of this run, but not those of others:"
+                f" {refusals.message}",
             )
         return None
 

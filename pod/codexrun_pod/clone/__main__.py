@@ -153,7 +153,7 @@ class Git:
             if not problem.passing:
                 raise CloneError(problem.message, problem.class_)
             if pause is None or time.monotonic() + pause >= self._deadline:
-                raise CloneError(f"{problem.message}, also when tried again", retryable=True)
+                raise CloneError(f"{problem.message}, and again when retried", retryable=True)
             self.log.write(
                 "clone.retried", level="warning", reason=problem.message, pause_seconds=pause
             )
@@ -226,7 +226,7 @@ class Cloned:
         names = ", ".join(name[:MAX_NAME_CHARS] for name in self.lfs_files[:MAX_NAMED_FILES])
         more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
         return [
-            "files of the workspace that are pointers of Git LFS, whose content is not fetched:"
+            "files in the workspace that are Git LFS pointers, whose content was not fetched:"
             f" {len(self.lfs_files)} ({names}{more})"
         ]
 
@@ -310,9 +310,7 @@ def _check_out(git: Git, url: str, ref: str, history: list[str]) -> None:
         names = [name for name in names if name != "HEAD"]
         more = ", ..." if len(names) > MAX_NAMED_BRANCHES else ""
         some = ", ".join(names[:MAX_NAMED_BRANCHES]) + more
-        raise CloneError(
-            f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}"
-        )
+        raise CloneError(f"{url} has no branch or tag {ref!r}; its branches: {some or 'none'}")
 
 
 def _exists(git: Git, name: str) -> bool:
@@ -335,7 +333,7 @@ def _read(path: Path) -> str | None:
         return None
     except UnicodeDecodeError:
         raise CloneError(
-            f"git.credentialsSecretRef of the job type: {path.name} of the Secret is not UTF-8;"
+            f"git.credentialsSecretRef of the job type: {path.name} in the Secret is not UTF-8;"
             " correct the Secret"
         ) from None
 

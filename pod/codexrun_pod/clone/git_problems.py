@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 MEMORY_ADVICE = (
-    "git needed more memory than the clone has (git.memory of the job type); raise it, or set"
+    "git needed more memory than the clone step has (git.memory of the job type); raise it, or set"
     " git.depth"
 )
 
@@ -52,7 +52,7 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(MEMORY_ADVICE, "oom")
     if "No space left on device" in stderr:
         return GitProblem(
-            f"{url} does not fit into the workspace; raise sizes.workspace of the job type, or set"
+            f"{url} does not fit in the workspace; raise sizes.workspace of the job type, or set"
             " git.depth",
             "storage",
         )
@@ -65,25 +65,24 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
     ):
         if credentials:
             return GitProblem(
-                f"{url} refuses the credentials of the job type's git.credentialsSecretRef; renew"
+                f"{url} rejects the credentials of the job type's git.credentialsSecretRef; update"
                 " that Secret"
             )
         return GitProblem(
             f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
-            " (of a public repository too, where the host limits clones without a login)"
+            " (some hosts limit anonymous clones of public repositories too)"
         )
     if missing := re.search(r"(?:Remote branch|couldn't find remote ref) (\S+)", stderr):
-        return GitProblem(f"{url} has no ref {missing[1]!r}; name one that it has")
+        return GitProblem(f"{url} has no ref {missing[1]!r}; use one that exists")
     if PASSING.search(stderr):
         return GitProblem(f"git cannot clone {url}: {last}", passing=True)
     if re.search(r"returned error: 30\d|redirect", stderr):
         return GitProblem(
-            f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
+            f"{url} answers with a redirect, which is not followed; use the URL that it points to"
         )
     if UNKNOWN_CA.search(stderr):
         return GitProblem(
-            f"{url} has a certificate of a CA that is not known; name its CAs in the chart's"
-            " git.caBundle"
+            f"{url} has a certificate from an unknown CA; put the CA into the chart's git.caBundle"
         )
     if re.search(r"not found|returned error: 404", stderr):
         return GitProblem(f"{url} does not exist, or the job type's credentials may not read it")

@@ -22,8 +22,8 @@ def read_settings() -> Settings:
         settings.endpoint.tls()
     except OSError as error:
         raise ValueError(
-            f"model.caBundle: {settings.endpoint.ca_file} has no CA certificates that can be read"
-            f" ({error}); put them into its ConfigMap, in PEM"
+            f"model.caBundle: {settings.endpoint.ca_file} has no readable CA certificates"
+            f" ({error}); put them into its ConfigMap as PEM"
         ) from error
     return settings
 

@@ -214,7 +214,7 @@ class Exchange:
         try:
             body = await self.while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
-            body = f"its text has the Content-Encoding {coding}".encode()
+            body = f"its body has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
         error = errors.read(
             body.decode("utf-8", "replace"),
@@ -366,9 +366,9 @@ class Exchange:
         if self.admitted.lowered is None:
             return None
         return (
-            f"max_output_tokens was {self.admitted.max_output}, which is left of"
-            f" {self.admitted.lowered}; if the model cannot answer as much, set maxOutputTokens of"
-            " the job type to what it can"
+            f"max_output_tokens was {self.admitted.max_output}, what is left of"
+            f" {self.admitted.lowered}; if the model cannot answer that much, set the job type's"
+            " maxOutputTokens to its maximum"
         )
 
     async def _end_run(self, down: web.StreamResponse) -> None:
@@ -450,15 +450,20 @@ def _way_out(error: BaseException) -> str:
     """Return what to do where no further try would connect; "" if one may."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         if error.status < 500:
-            return "the proxy (model.proxy) refuses; let it know the pods' addresses, or the host"
+            return (
+                "the proxy (model.proxy) refuses the connection; allow the pods' addresses,"
+                " or the host, there"
+            )
         return ""
     if isinstance(error, aiohttp.InvalidURL):
         return "set model.upstreamURL to an http(s) URL"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
     if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
-        return "name the CAs of the endpoint, or of the proxy that opens TLS, in model.caBundle"
+        return (
+            "put the CAs of the endpoint, or of the proxy that intercepts TLS, into model.caBundle"
+        )
     if isinstance(cause, ssl.SSLError):
-        return "see whether model.upstreamURL should begin with http:// or https://"
+        return "check whether model.upstreamURL should begin with http:// or https://"
     return ""
 
 

@@ -34,8 +34,7 @@ RENEW_SHARE = 0.25
 DEFAULT_LIFE_SECONDS = 300.0  # of a token whose answer does not say; `expires_in` is not required
 MAX_LIFE_SECONDS = 86400.0  # whatever the answer says
 ADVICE = (
-    "see the chart's model.identity, and which issuer, audience and subject the provider trusts"
-    " there"
+    "check the chart's model.identity, and which issuer, audience and subject the provider trusts"
 )
 
 
@@ -123,7 +122,7 @@ class TokenSource:
             return parsed
         if answer.status == 200 and not isinstance(parsed, dict):
             # It is not quoted: half an answer may hold the token.
-            raise ExchangeError(_error("the answer is no JSON object with an access_token"))
+            raise ExchangeError(_error("the answer is not a JSON object with an access_token"))
         read = errors.read(
             raw.decode("utf-8", "replace"),
             datetime.now(UTC),
@@ -137,7 +136,7 @@ def _error(
     message: str, read: errors.UpstreamError | None = None, *, retryable: bool = True
 ) -> errors.UpstreamError:
     """Build the error of an exchange. read: what the provider has said."""
-    text = f"the exchange of the ServiceAccount's token: {message}"
+    text = f"exchanging the ServiceAccount's token: {message}"
     if read is None:
         return errors.UpstreamError("model_error", text, retryable=retryable, advice=ADVICE)
     class_ = read.class_ if read.retryable else "auth"

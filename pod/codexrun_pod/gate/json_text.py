@@ -16,7 +16,7 @@ NEXT_VALUE = re.compile(r'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"\[{,])*+([\[{,]|\Z)
 # 16 MiB would take a gigabyte.
 MAX_VALUES = 300_000
 SLICE_CHARS = 64 * 1024
-NAN = "NaN and Infinity are no JSON"
+NAN = "NaN and Infinity are not JSON"
 
 
 def parse(raw: bytes | bytearray) -> Any:

@@ -51,9 +51,7 @@ LAST_SHIPPING_SECONDS = 17.0
 MAX_CONNECTIONS = 64
 MAX_HEADERS = 512  # of an answer; their bytes are counted once they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
-PARALLEL = Denied(
-    "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
-)
+PARALLEL = Denied("guardrail", "parallel requests are not allowed: the run has no subagents")
 
 
 class Gate:
@@ -186,7 +184,7 @@ class Gate:
     def _stalled(self) -> Denied:
         return Denied(
             "stall",
-            "the agent left a request before its answer had ended, and the model has not ended it"
+            "the agent closed a request before its answer ended, and the model did not end it"
             f" within {self.ledger.settings.stall_seconds:g} s; for a slow model raise"
             " limits.stallSeconds",
         )
@@ -332,7 +330,7 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
             if error.errno != errno.EADDRINUSE:
                 raise
             taken = Denied(
-                "guardrail", f"port {ledger.settings.port} of the gate was taken by another process"
+                "guardrail", f"port {ledger.settings.port} of the gate is in use by another process"
             )
             if ledger.account.stop is None:
                 ledger.settle(meter.stopped(ledger.account, taken))

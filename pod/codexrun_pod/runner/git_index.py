@@ -16,7 +16,7 @@ ID_OFFSET = 40  # of the object; the flags come after it
 EXTENDED = 0x4000  # flag: 16 more bits of flags follow
 EXTENSION = struct.Struct(">4sI")  # signature, bytes that follow
 MAX_NAME_BYTES = 4096  # PATH_MAX
-SPLIT = "it is split, a part of it is in another file"
+SPLIT = "it is a split index"
 
 
 def file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
@@ -25,7 +25,7 @@ def file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
     id_bytes: of an object's id, 20 or 32. Format: gitformat-index(5), versions 2 to 4.
 
     Raises:
-        ValueError: it is not as Git writes it, or split, or a name leads out of the work tree.
+        ValueError: it is not as Git writes it, or split, or a name points outside the work tree.
     """
     try:
         yield from _file_names(index, id_bytes)
@@ -36,7 +36,7 @@ def file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
 def _file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
     signature, version, entries = HEADER.unpack_from(index)
     if signature != b"DIRC" or version not in (2, 3, 4):
-        raise ValueError("it is no index of version 2 to 4")
+        raise ValueError("its version is not 2, 3 or 4")
     position = HEADER.size
     name = b""
     for _ in range(entries):
@@ -58,7 +58,7 @@ def _file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
             if not name:  # it replaces an entry of the other part
                 raise ValueError(SPLIT)
             if not {b"", b".", b".."}.isdisjoint(name.split(b"/")):
-                raise ValueError("a name leads out of the work tree")
+                raise ValueError("a name points outside the work tree")
             yield name
     checksum = len(index) - id_bytes
     while position < checksum:
@@ -67,7 +67,7 @@ def _file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
             raise ValueError(SPLIT)
         position += EXTENSION.size + length
     if position != checksum:
-        raise ValueError("its length is another than its parts have")
+        raise ValueError("its length does not match its entries")
 
 
 def _varint(index: bytes, position: int) -> tuple[int, int]:

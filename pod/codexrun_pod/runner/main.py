@@ -129,8 +129,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         ended = supervisor.run(prompt, environ, time_limits, thread)
     except OSError as error:
         message = (
-            f"{error.filename or settings.codex}: {error.strerror}; Codex cannot be started there,"
-            " is the image for this CPU?"
+            f"{error.filename or settings.codex}: {error.strerror}; Codex cannot be started; is"
+            " the image built for this CPU?"
         )
         raise CannotStartError("config", message) from error
     return _end(log, report, supervisor, ended, find_failure(supervisor.progress, ended))
@@ -243,7 +243,7 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
             "artifact.left_out",
             status="running",
             phase="report",
-            reason="there was no time for all of them",
+            reason="there was not enough time for all of them",
         )
 
 

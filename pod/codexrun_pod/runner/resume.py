@@ -74,8 +74,7 @@ def _refusal(body: bytes) -> str:
         return reason
     return (
         "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it"
-        " could hand over its rollout, or was cleaned up, or this installation has no api);"
-        f" {ADVICE}"
+        f" could upload its rollout, was cleaned up, or this installation has no api); {ADVICE}"
     )
 
 
@@ -104,6 +103,5 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(
-        "spec.retryOf.resume: what the archive has of the earlier run is not a rollout of Codex;"
-        f" {ADVICE}"
+        f"spec.retryOf.resume: the file stored for the earlier run is not a Codex rollout; {ADVICE}"
     )

@@ -39,5 +39,5 @@ def check(settings: Settings) -> None:
         raise ConfigError(
             "sandbox: codex does not work in this pod:"
             f" {output.splitlines()[-1] if output else 'it gave no reason'}; give the job type a"
-            " runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
+            " runtimeClassName that allows user namespaces, or set sandbox: pod"
         )

@@ -142,7 +142,7 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
         run = json.loads(environ[RUN_ENV])
     except KeyError as missing:
         raise ConfigError(
-            f"{RUN_ENV} is not set: this image is started by codexrun's operator only"
+            f"{RUN_ENV} is not set: only codexrun's operator can start this image"
         ) from missing
     except ValueError as error:
         raise ConfigError(f"{RUN_ENV} is not JSON: {error}") from error

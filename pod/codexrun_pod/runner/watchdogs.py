@@ -38,8 +38,8 @@ class TimeLimits:
             return None
         return Stop(
             "timeout",
-            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it or"
-            " ask for less",
+            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it,"
+            " or ask for less",
         )
 
     def silent(

@@ -168,7 +168,7 @@ def patch(
         try:
             git.add(_ignored_files(workspace, checkout, set(git.names())))
         except (OSError, ValueError, PatchError) as error:
-            lacks = f"ignored files that were added; the agent's index cannot be read: {error}"
+            lacks = f"ignored files that the agent added; its index cannot be read: {error}"
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
         diff = git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
         binary_text = b""
@@ -323,10 +323,10 @@ def _check_objects(objects: Path) -> None:
     """
     for folder in (objects.parent, objects):
         if not stat.S_ISDIR(_mode(folder)):
-            raise PatchError(f"{folder} is not a folder any more")
+            raise PatchError(f"{folder} is no longer a folder")
     for name in ("alternates", "http-alternates"):
         if _mode(objects / "info" / name):
-            raise PatchError(f"{objects}/info/{name}: no clone has that")
+            raise PatchError(f"{objects}/info/{name}: a clone never has this file")
     for folder in _check_entries(objects):  # pack, info, 00 to ff
         _check_entries(folder)
 

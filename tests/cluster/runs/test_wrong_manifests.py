@@ -91,7 +91,7 @@ RUNS_WRONG = [
     ("negative ttl", "spec.ttlSecondsAfterFinished", -1, "greater than or equal to 0"),
 ]
 JOB_TYPES_WRONG = [
-    ("name with a dot", "metadata.name", "a.b", "lower-case letters"),
+    ("name with a dot", "metadata.name", "a.b", "lowercase letters"),
     ("no prompt", "spec.prompt", ..., "Required"),
     ("no model", "spec.model", ..., "Required"),
     ("prompt without version", "spec.prompt", {"name": "hello"}, "Required"),
@@ -139,7 +139,7 @@ JOB_TYPES_WRONG = [
         "a label of ours to propagate",
         "spec.propagateLabels",
         ["codexrun.dev/run"],
-        "may not name keys with the prefixes",
+        "may not contain keys with the prefixes",
     ),
     ("AGENTS.md above a MiB", "spec.maxAgentsMdBytes", 2_000_000, "less than or equal to 1048576"),
     (
@@ -229,8 +229,8 @@ def test_large_inputs_are_refused_before_they_are_stored(
     assert (done.returncode == 0) is accepted, done.stderr[:500]
     if not accepted:
         assert (
-            "spec.inputs: its bytes of JSON are above 65536; put large material into the workspace"
-            " instead" in done.stderr
+            "spec.inputs: its bytes of JSON exceed 65536; put large data into the workspace instead"
+            in done.stderr
         )
 
 
@@ -280,7 +280,7 @@ def test_a_cancel_cannot_be_taken_back(lab: Lab) -> None:
             "patch", "cxr", run["metadata"]["name"], "--type=merge", "-p", patch, check=False
         )
         assert done.returncode != 0
-        assert "spec.cancel cannot be taken back or changed" in done.stderr
+        assert "spec.cancel cannot be withdrawn or changed" in done.stderr
 
 
 def rejected(lab: Lab, job_type: str, **spec: Any) -> Json:

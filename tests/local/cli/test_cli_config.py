@@ -59,7 +59,7 @@ def test_precedence(
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(CommandError, match="give one of both"):
+    with pytest.raises(CommandError, match="use one or the other"):
         settle(Flags(server="http://x", context="kind"), {}, {})
 
 

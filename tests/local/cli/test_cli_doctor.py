@@ -177,7 +177,7 @@ def test_a_missing_right_is_named(well: Stand) -> None:
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  rights: you may not create codexruns\n        fix: kubectl create role"
+        "failed  rights: you are not allowed to create codexruns\n        fix: kubectl create role"
         " codexrun-user" in done.out
     )
     assert (
@@ -208,7 +208,7 @@ def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -
     ) == (1, True)
     stand.rest = True
     through_api = stand.cli("doctor")
-    assert (through_api.code, "note    cluster: not looked at: no answer" in through_api.out) == (
+    assert (through_api.code, "note    cluster: not checked: no answer" in through_api.out) == (
         0,
         True,
     )
@@ -250,7 +250,7 @@ def test_a_job_type_with_a_key_of_its_own(well: Stand) -> None:
     done = well.cli("doctor")
     assert (done.code, "ok      key: Secret codex-model" in done.out) == (1, True)
     assert (
-        "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic"
+        "failed  key: Secret other-model does not exist\n        fix: kubectl create secret generic"
         " other-model" in done.out
     )
 
@@ -312,7 +312,7 @@ def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, job_type("boxed", sandbox="codex"))
     done = well.cli("doctor")
     assert re.findall(r"sandbox: (\S+)", done.out) == ["the", "boxed:"]
-    assert "note    sandbox: boxed: no run has tried Codex's own sandbox yet\n" in done.out
+    assert "note    sandbox: boxed: no run has used Codex's own sandbox yet\n" in done.out
 
 
 def test_the_runner_still_says_it_in_these_words() -> None:

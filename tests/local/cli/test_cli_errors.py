@@ -116,7 +116,7 @@ PROBLEMS = [
     (
         problem(404, "run-not-found"),
         Code.NOT_FOUND,
-        "`codexrun list` shows the runs that there are",
+        "`codexrun list` shows the runs that exist",
     ),
     (
         problem(404, "job-type-not-found"),
@@ -127,7 +127,7 @@ PROBLEMS = [
     (
         problem(404, "prompt-not-found"),
         Code.NOT_FOUND,
-        "`codexrun prompts list` shows what there is",
+        "`codexrun prompts list` shows which exist",
     ),
     (problem(404, "not-found"), Code.NOT_FOUND, ""),
     (problem(405, "method-not-allowed"), Code.FAILED, ""),
@@ -145,7 +145,7 @@ PROBLEMS = [
     (
         problem(422, "invalid-inputs"),
         Code.FAILED,
-        "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+        "`codexrun jobtypes show JOB_TYPE` lists the inputs",
     ),
     (problem(422, "model-not-allowed"), Code.FAILED, ""),
     (
@@ -156,17 +156,17 @@ PROBLEMS = [
     (
         problem(429, "concurrency-limit", retry_after=7),
         Code.FAILED,
-        "leave --reject out, and it waits for its turn",
+        "without --reject, the run waits for its turn",
     ),
     (
         problem(429, "job-type-suspended"),
         Code.FAILED,
-        "leave --reject out, and it waits until the job type goes on",
+        "without --reject, the run waits until the job type is resumed",
     ),
     (
         problem(429, "job-type-held"),
         Code.FAILED,
-        "leave --reject out, and it waits until the cluster takes its Jobs again",
+        "without --reject, the run waits until the cluster accepts its Jobs again",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
     (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` looks for the reason"),
@@ -349,38 +349,38 @@ def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
     done = stand.cli(*command)
     assert (done.code, done.out) == (Code.UNREACHABLE, "")
     assert "needs the api" in done.err
-    assert "hint: name it: --server URL, CODEX_CONTROL_URL" in done.err
+    assert "hint: give --server URL, set CODEX_CONTROL_URL" in done.err
 
 
 WRONG = [
     (["start"], "name a job type; `codexrun jobtypes list` shows what can be started"),
     (["start", "hello", "-p", "name"], '"name" is not a valid input; write KEY=VALUE'),
-    (["start", "hello", "-p", "n:=x"], "what stands after := is not valid JSON"),
+    (["start", "hello", "-p", "n:=x"], "the part after := is not valid JSON"),
     (["start", "hello", "-f", "/not/there"], "/not/there"),
     (["start", "hello", "--limit", "tokens=1"], '"tokens=1" is not a valid limit'),
-    (["start", "hello", "--wait", "--follow"], "give one of --wait, --watch, --follow"),
-    (["start", "hello", "--ref", "main"], "give --git too"),
+    (["start", "hello", "--wait", "--follow"], "use only one of --wait, --watch, --follow"),
+    (["start", "hello", "--ref", "main"], "add --git"),
     (["start", "hello", "--dry-run", "maybe"], "write client"),
     (["start", "hello", "--timeout", "soon"], '"soon" is not a valid duration'),
     (["list", "--since", "yesterday"], '"yesterday" is not a valid time'),
     (["list", "--status", "done"], '"done" is not a valid status; use pending'),
     (["list", "--server", "example.com"], '"example.com" is not a valid URL'),
-    (["list", "--server", "http://x", "-n", "team"], "give one of both"),
+    (["list", "--server", "http://x", "-n", "team"], "use one or the other"),
     (["list", "--color", "blue"], "use auto, always or never"),
     (["list", "-n", "Team_A"], '"Team_A" is not a valid name for a namespace'),
     (["logs", "x", "--grep", "("], "is not a valid regular expression"),
-    (["logs", "x", "--raw", "--grep", "a"], "--raw is the bytes as they are"),
+    (["logs", "x", "--raw", "--grep", "a"], "--raw prints the log unchanged"),
     (["logs", "x", "--level", "loud"], '"loud" is not a valid level'),
     (["logs", "x", "--format", "xml"], "use pretty or jsonl"),
     (["wait", "x", "--for", "done"], "write phase=STATUS"),
-    (["cancel", "x", "-j", "hello"], "give names, or a filter"),
+    (["cancel", "x", "-j", "hello"], "give the names of runs to"),
     (["diff"], "Missing argument"),
     (["diff", "a", "--log"], "name two runs to compare"),
-    (["diff", "a", "b", "--spec", "--log"], "give one of --spec, --result and --log"),
+    (["diff", "a", "b", "--spec", "--log"], "use only one of --spec, --result and --log"),
     (["stats", "--by", "week"], '"week" is not a valid grouping; use job-type'),
     (["completion", "csh"], '"csh" is not a supported shell'),
     (["help", "nothing"], '"nothing" is not a command'),
-    (["config", "set", "token", "x"], "a token on the command line is seen by every process"),
+    (["config", "set", "token", "x"], "a token on the command line is visible to every process"),
     (["list", "-l", "team>1"], '"team>1" is not a valid label selector; write key=value'),
     (["cancel", "-l", "team=a/b"], '"a/b" is not a valid label value'),
     (

@@ -37,7 +37,7 @@ def test_start_queues_unless_reject(both: Stand) -> None:
     refused = both.cli("start", "hello", "-p", "name=world", "--reject")
     assert (refused.code, refused.out) == (1, "")
     assert "all slots are taken" in refused.err
-    assert "hint: leave --reject out, and it waits for its turn" in refused.err
+    assert "hint: without --reject, the run waits for its turn" in refused.err
     assert set(both.kube.run_names) == before, "nothing is left of it"
 
 
@@ -112,7 +112,7 @@ def test_status_tells_everything_and_what_to_type_next(both: Stand) -> None:
     text = re.sub(r"[0-9a-f-]{36}|\d{4}-.*", "X", done.out)
     lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     assert lines["Status"].strip() == "succeeded"
-    assert lines["Tokens"].strip() == "120 (100 in, of these 0 cached; 20 out)"
+    assert lines["Tokens"].strip() == "120 (100 in, 0 of them cached; 20 out)"
     assert lines["Cost"].strip() == "$0.0042"
     assert lines["Duration"].strip() == "30s"
     assert "Hello, **world**!" in done.out
@@ -267,7 +267,7 @@ def test_cancel_by_filter_asks_first(both: Stand) -> None:
     names = sorted(both.start() for _ in range(2))
     asked = both.cli("cancel", "-j", "hello")
     assert (asked.code, asked.out) == (2, "")
-    assert "2 runs match; give --yes" in asked.err
+    assert "2 runs match; add --yes" in asked.err
     dry = both.cli("cancel", "-j", "hello", "--dry-run")
     assert sorted(dry.out.splitlines()) == [f"{name} would cancel (starting)" for name in names]
     assert not any("cancel" in both.kube.run(name)["spec"] for name in names)
@@ -383,7 +383,7 @@ def test_beginnings_and_latest_name_a_run(both: Stand) -> None:
     assert '"alpha-one"' in both.cli("status", "alpha-o", "-o", "json").out
     several = both.cli("status", "alpha")
     assert several.code == 2
-    assert "the beginning of 2 names: alpha-one, alpha-two" in several.err
+    assert "matches 2 runs: alpha-one, alpha-two" in several.err
     assert '"alpha-two"' in both.cli("status", "@latest-failed", "-o", "json").out
     assert both.cli("status", "@latest", "-o", "name").code == 0
     assert both.cli("status", "@newest").code == 2
@@ -425,4 +425,4 @@ def test_a_name_that_is_taken(both: Stand) -> None:
     both.start("--name", "mine")
     done = both.cli("start", "hello", "-p", "name=world", "--name", "mine")
     assert done.code == 6
-    assert 'there is a run "mine" already' in done.err
+    assert 'a run "mine" already exists' in done.err

@@ -185,7 +185,7 @@ def test_a_run_that_fails_makes_the_start_fail(both: Stand, mode: str) -> None:
 def test_a_follow_that_takes_too_long_leaves_the_run_alone(both: Stand) -> None:
     done = both.cli("start", "hello", "-p", "name=world", "--follow", "--timeout", "0.5")
     assert (done.code, done.out) == (124, "")
-    assert "it goes on. To stop it: codexrun cancel " in done.err
+    assert "and continues. To stop it: codexrun cancel " in done.err
 
 
 def test_cancel_wait_returns_when_it_is_over(both: Stand) -> None:
@@ -227,7 +227,7 @@ def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:
     timer.start()
     done = both.cli("tail")
     assert sorted(done.out.splitlines()) == ["first alpha", "second beta"]
-    both.until(lambda: both.cli("tail").err == "nothing runs now\n")
+    both.until(lambda: both.cli("tail").err == "nothing is running\n")
 
 
 # -- a pod's log, from a kubelet that resumes by whole seconds only

@@ -61,7 +61,7 @@ def test_the_log_stays_when_the_object_and_its_pod_are_gone_and_says_where_it_is
     stand.until(lambda: "deleted_at" in stand.cli("status", run_id, "-o", "json").out)
     done = stand.cli("logs", run_id, "--raw")
     assert (done.code, done.out.encode()) == (0, b"".join(FOUR))
-    assert done.err == "note: the run's object is gone; this is the api's archive\n"
+    assert done.err == "note: the run's object is gone; this log is from the api's archive\n"
 
 
 def test_straight_on_the_cluster_a_log_whose_pod_is_gone_needs_the_api(

@@ -128,8 +128,8 @@ def test_no_headers(both: Stand) -> None:
         ("jsonpath", "-o jsonpath needs an expression"),
         ("jsonpath={.a[}", "is not a valid JSONPath"),
         ("jsonpath={range .runs[*]}{.name}{end}", "{range .runs[*]} is not supported"),
-        ("jsonpath={.runs[0][", "has a brace without its partner"),
-        ("jsonpath=.name}", "has a brace without its partner"),
+        ("jsonpath={.runs[0][", "has an unmatched brace"),
+        ("jsonpath=.name}", "has an unmatched brace"),
         ("custom-columns=NAME", '"NAME" is not a valid column; write TITLE:.path'),
     ],
 )

@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
     name = stand.finished()
-    assert "has left no artifacts" in stand.cli("artifacts", name).err
+    assert "left no artifacts" in stand.cli("artifacts", name).err
     leave(stand, name, **{"final-message.md": "Done.", "workspace.patch": PATCH})
     listed = json.loads(stand.cli("artifacts", name, "-o", "json").out)
     assert listed["schema"] == "codexrun.artifact-list/v1"
@@ -59,7 +59,7 @@ def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
 
 def test_a_patch_is_applied_after_a_check(stand: Stand, tree: Path) -> None:
     name = stand.finished()
-    assert "has left no patch" in stand.cli("apply", name, "--dir", str(tree)).err
+    assert "left no patch" in stand.cli("apply", name, "--dir", str(tree)).err
     leave(stand, name, **{"workspace.patch": PATCH})
     assert stand.cli("diff", name).out == PATCH
     checked = stand.cli("apply", name, "--check", "--dir", str(tree))

@@ -223,7 +223,7 @@ def test_ctrl_c_stops_following_and_says_how_to_stop_the_run(stand: Stand) -> No
     code, text = screen.end()
     assert code == 130
     assert (
-        f"no longer following; the run goes on. To stop it: codexrun cancel {name}"
+        f"no longer following; the run continues. To stop it: codexrun cancel {name}"
         in ESCAPE.sub("", text)
     )
     assert "Traceback" not in text
@@ -247,7 +247,7 @@ def test_ctrl_c_without_a_terminal(stand: Stand, words: tuple[str, ...]) -> None
     done.send_signal(signal.SIGINT)
     _, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 130, err
-    assert b"the run goes on. To stop it: codexrun cancel" in err
+    assert b"the run continues. To stop it: codexrun cancel" in err
     assert b"Traceback" not in err
 
 

@@ -80,7 +80,7 @@ def test_a_loop_is_stopped_at_the_budget(pod):
         "no more than one request's input beyond"
     )
     assert result.gate["complete"]
-    assert "the budget is spent" in result.runner["failure"]["message"]
+    assert "the budget is used up" in result.runner["failure"]["message"]
 
 
 def test_a_model_that_the_run_may_not_use_is_refused(pod):

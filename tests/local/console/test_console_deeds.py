@@ -50,7 +50,7 @@ async def test_a_run_that_goes_on_is_not_deleted_and_the_page_says_why(
     run = console.run("still-going", "Running")
     await console.mirrored()
     page = (await http.get(f"/console/runs/{run}")).text
-    assert "it has not ended; cancel it first" in page
+    assert "the run has not ended; cancel it first" in page
     assert f"/console/runs/{run}/delete" not in page
     answer = await http.post(f"/console/runs/{run}/delete", data={"csrf": await csrf_of(http)})
     assert answer.status_code == 409
@@ -67,8 +67,8 @@ async def test_who_waits_for_a_lost_node_is_told_what_ends_it(
     await console.mirrored()
     page = (await http.get(f"/console/runs/{run}")).text
     assert "kubectl -n codexrun delete pod stuck-1-abcde --grace-period=0 --force" in page
-    assert "for a lost node only" in page
-    assert "it is being stopped already" in page
+    assert "only for a lost node" in page
+    assert "the run is already being stopped" in page
 
 
 async def test_500_cancels_do_not_block_the_request(

@@ -113,7 +113,7 @@ async def test_a_stranger_is_sent_to_the_login_and_back_from_it(console: Console
             "/console/login", data={"token": "guess", "back": "/console/runs"}
         )
         assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
-        assert "This token is not known" in wrong.text
+        assert "This token is unknown" in wrong.text
         right = await stranger.post(
             "/console/login", data={"token": "ada-token", "back": "/console/runs?status=failed"}
         )

@@ -60,7 +60,7 @@ def test_too_many_lines_are_cut_and_that_is_said(archive: Archive) -> None:
 def test_what_is_no_pattern_is_told(archive: Archive, pattern: str) -> None:
     say(archive, "x")
     found = search(archive, "run", pattern, regexp=True)
-    assert found.said.startswith("no pattern of RE2: ")
+    assert found.said.startswith("not a valid RE2 pattern: ")
     assert found.lines == []
 
 

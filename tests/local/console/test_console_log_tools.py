@@ -68,7 +68,7 @@ async def test_what_is_no_pattern_is_said_at_the_search(console: Console, visit:
     await page.check("#log-regexp")
     await page.fill("#log-q", "(")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits.err")).to_contain_text("no pattern of RE2")
+    await expect(page.locator("#log-hits.err")).to_contain_text("not a valid RE2 pattern")
     await page.fill("#log-q", "exit 7")
     await page.press("#log-q", "Enter")
     await expect(page.locator("#log-hits:not(.err)")).to_have_text("3 lines")
@@ -85,7 +85,7 @@ async def test_a_pattern_works_without_javascript(console: Console, plain: Visit
     await expect(page.locator("#L2000")).to_be_visible()
     await page.fill("#log-q", "(")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits .err")).to_contain_text("no pattern of RE2")
+    await expect(page.locator("#log-hits .err")).to_contain_text("not a valid RE2 pattern")
 
 
 async def test_only_warnings_and_errors_or_one_source_can_be_shown(

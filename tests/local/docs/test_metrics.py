@@ -1,5 +1,5 @@
 """The documentation lists every metric as it is exported, Prometheus' own linter accepts them all,
-no name is there twice."""
+no name appears twice."""
 
 import re
 import subprocess

@@ -33,13 +33,17 @@ URLS = [
     ("an option", "--upload-pack=id", "not an http"),
     ("a user", "https://me@git.example/acme/app.git", "credentialsSecretRef"),
     ("a password", "https://me:pw@git.example/acme/app.git", "credentialsSecretRef"),
-    ("out of the prefix", "https://git.example/acme/../other/app.git", "a segment is of letters"),
+    (
+        "out of the prefix",
+        "https://git.example/acme/../other/app.git",
+        "a segment may have letters",
+    ),
     (
         "out of the prefix, escaped",
         "https://git.example/acme/%2e%2E/other.git",
-        "a segment is of letters",
+        "a segment may have letters",
     ),
-    ("a newline", "https://git.example/acme/a\nb", "write only those"),
+    ("a newline", "https://git.example/acme/a\nb", "remove the rest"),
     ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
 ]
 
@@ -409,7 +413,7 @@ WRONG = [
         "credentials wrong",
         "/private/app.git",
         {"username": "robot", "password": "old"},
-        "renew that Secret",
+        "update that Secret",
     ),
     (
         "no such ref",

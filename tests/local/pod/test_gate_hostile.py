@@ -219,7 +219,10 @@ def test_a_large_head_passes_and_a_larger_one_is_refused_in_words(tmp_path):
         for head in (one, together):
             status, body, _ = post(pod, **head)
             assert status == 400
-            assert "may have 64 KiB, all of them 256 KiB" in json.loads(body)["error"]["message"]
+            assert (
+                "may have 64 KiB, all of them together 256 KiB"
+                in json.loads(body)["error"]["message"]
+            )
         with connect(pod) as endless:
             endless.sendall(b"POST /v1/responses HTTP/1.1\r\n")
             with contextlib.suppress(ConnectionError):

@@ -214,7 +214,7 @@ async def test_an_exchange_that_fails_says_so_without_the_token(
     error = stand.last_error
     assert (error["class"], error["retryable"]) == (class_, retryable)
     assert answered == (502 if retryable else 400)
-    assert error["message"].startswith("the exchange of the ServiceAccount's token: ")
+    assert error["message"].startswith("exchanging the ServiceAccount's token: ")
     assert "model.identity" in error["advice"]
     assert stand.provider.keys == []
     printed = capfdbinary.readouterr().out

@@ -258,7 +258,7 @@ async def test_a_refused_cap_names_the_field_that_helps(stand, words):
     assert words in message
     assert "max_output_tokens was 5000" in message
     assert "limits.maxTokens" in message
-    assert "set maxOutputTokens of the job type" in message
+    assert "set the job type's maxOutputTokens" in message
 
 
 async def test_any_other_400_does_not(stand):

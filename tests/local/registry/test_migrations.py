@@ -199,7 +199,7 @@ OBSTACLES = [
     ),
     pytest.param(
         "ALTER TABLE run_labels ADD COLUMN later_flag INTEGER NOT NULL",
-        r"run_labels\.later_flag is mandatory and unknown here",
+        r"run_labels\.later_flag is mandatory and unknown to this version",
         "postgresql",
         id="a mandatory column without a default",
     ),
@@ -229,8 +229,8 @@ async def test_a_newer_schema_that_takes_something_away_is_a_clear_error_and_sta
         for call in (*CALLS, lambda registry: registry.migrate()):
             with pytest.raises(SchemaError, match=says) as refused:
                 await call(other)
-            assert f"schema '9999'; this version knows {head()}" in str(refused.value)
-            assert "install the version that migrated it or a later one" in str(refused.value)
+            assert f"schema '9999'; this version supports {head()}" in str(refused.value)
+            assert "install the version that migrated it, or a later one" in str(refused.value)
     assert await revision(registry) == "9999"
 
 

@@ -98,7 +98,7 @@ async def test_what_is_there_stays_as_it_is(
     assert await registry.get(run_id(5)) == before
     assert len(await registry.events(run_id(5))) == 3
     assert len(await registry.events(run_id(6))) == 2, "it came back with its transitions"
-    assert "2 runs imported; 249 were there already" in capsys.readouterr().err
+    assert "2 runs imported; 249 already existed" in capsys.readouterr().err
 
 
 async def test_a_broken_off_import_goes_on_when_it_is_repeated(
@@ -109,7 +109,7 @@ async def test_a_broken_off_import_goes_on_when_it_is_repeated(
     for part in (len(file) // 3, len(file) - 30):
         with pytest.raises(CommandError) as error:
             await in_thread(program, other_url, file[:part])
-        assert "broken off" in str(error.value)
+        assert "truncated" in str(error.value)
     await in_thread(program, other_url, file)
     assert sorted(await everything(other_url), key=str) == sorted(await everything(url), key=str)
 
@@ -123,7 +123,11 @@ WRONG = [
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
     ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a field of a line"),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
-    ("two ends", HEAD + b'{"end": {"runs": 0}}\n' * 2, "line 3: more follows after the end"),
+    (
+        "two ends",
+        HEAD + b'{"end": {"runs": 0}}\n' * 2,
+        "line 3: there is more data after the end line",
+    ),
 ]
 
 
@@ -147,7 +151,7 @@ def test_what_is_no_export_is_refused_with_the_line(file: bytes, words: str) -> 
         ({"created_at": "yesterday"}, "line 2: run.created_at: "),
         ({"created_at": "2026-06-01T12:00:00"}, "line 2: run.created_at has no time zone"),
         ({"params": []}, "line 2: run.params: "),
-        ({"moon": 1}, "line 2: run.moon is not known to this version"),
+        ({"moon": 1}, "line 2: run.moon is unknown to this version"),
     ],
 )
 def test_a_field_that_does_not_fit_is_named_and_its_value_is_not(

@@ -66,9 +66,9 @@ def test_a_run_that_was_cancelled_without_a_reason_has_its_page(tmp_path: Path, 
     ("limits", "wanted"),
     [
         ({"startSeconds": 25}, None),
-        ({"timeoutSeconds": 900}, "Limits 15m Run id"),
-        ({"stallSeconds": 180}, "Limits stall 3m Run id"),
-        ({"timeoutSeconds": 900, "stallSeconds": 180}, "Limits 15m, stall 3m Run id"),
+        ({"timeoutSeconds": 900}, "Limits 15m Run ID"),
+        ({"stallSeconds": 180}, "Limits stall 3m Run ID"),
+        ({"timeoutSeconds": 900, "stallSeconds": 180}, "Limits 15m, stall 3m Run ID"),
         ({}, None),
     ],
 )

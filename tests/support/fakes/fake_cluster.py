@@ -171,7 +171,7 @@ class FakeOperator:
             )
         elif spec.get("whenFull", "Queue") == "Reject":
             self.reject(
-                name, "ConcurrencyLimit", "Rejected, as spec.whenFull asks: all slots are taken"
+                name, "ConcurrencyLimit", "Rejected because of spec.whenFull: all slots are taken"
             )
         else:
             waiting = [condition("Admitted", "False")]

@@ -63,7 +63,7 @@ async def test_the_console_says_so(early: Stand) -> None:
     page = await early.http.get("/console/runs")
     assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert int(page.headers["retry-after"]) > 0
-    assert "registry away for 6" in page.text
+    assert "registry unavailable for 6" in page.text
     assert (await early.http.get("/console/runs/before")).status_code == 200
     assert (await early.http.get("/console/start/hello")).status_code == 200
 

@@ -76,7 +76,7 @@ def test_it_fits_or_only_what_must_stay_is_left(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"status": "queued", "reason": "ConcurrencyLimit"}, "waits for a slot"),
+        ({"status": "queued", "reason": "ConcurrencyLimit"}, "waiting for a slot"),
         ({"status": "starting", "reason": "ImagePull"}, "pulling the agent's image"),
         ({"status": "queued", "reason": "SomethingNew"}, "SomethingNew"),
         ({"status": "running", "reason": "AgentRunning"}, ""),

@@ -57,7 +57,7 @@ def test_without_a_schema_the_placeholders_are_it() -> None:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"type": "array"}, "spec.inputsSchema/type: inputs are an object"),
+        ({"type": "array"}, "spec.inputsSchema/type: inputs must be an object"),
         (
             {"properties": {"n": {"type": "integer", "default": "x"}}},
             "spec.inputsSchema/properties/n/default: 'x' is not",

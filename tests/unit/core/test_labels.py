@@ -67,8 +67,11 @@ def test_a_selector_means_what_it_means_to_kubectl(text: str, *, holds: bool) ->
         ("teamin (a)", "is not a valid label selector"),
         ("team a", "is not a valid label selector"),
         ("-team=a", '"-team" is not a valid label key; use 1 to 63 letters'),
-        ("Example.com/team=a", '"Example.com/team" is not a valid label key; before the /'),
-        ("/team", "is not a valid label key; before the /"),
+        (
+            "Example.com/team=a",
+            ('"Example.com/team" is not a valid label key; the part before the /'),
+        ),
+        ("/team", "is not a valid label key; the part before the /"),
         ("team=a/b", '"a/b" is not a valid label value; use at most 63 letters'),
         (f"team={'x' * 64}", "is not a valid label value"),
         (f"{'x' * 64}", "is not a valid label key"),

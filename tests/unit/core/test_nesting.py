@@ -93,7 +93,7 @@ def test_a_schema_too_deep_is_none(levels: int) -> None:
     schema: dict[str, Any] = {}
     for _ in range(levels):
         schema = {"not": schema}
-    with pytest.raises(InvalidSchemaError, match="levels deep; make it flatter"):
+    with pytest.raises(InvalidSchemaError, match="levels deep; reduce the nesting"):
         check_schema(schema)
 
 

@@ -56,7 +56,7 @@ def test_an_edited_old_version_stops_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "owner", "said"),
     [
-        ("triage", "one\n", "a", "triage v1 is this very text already"),
+        ("triage", "one\n", "a", "triage v1 already has this text"),
         ("Triage", "two\n", "a", '"Triage" is not a valid name for a prompt'),
         ("triage", "  \n", "a", "is empty"),
         ("triage", "two\n", "", "owner"),
@@ -76,6 +76,6 @@ def test_what_cannot_be_published_leaves_the_folder_as_it_was(
 def test_a_file_that_no_index_names_is_never_overwritten(tmp_path: Path) -> None:
     add_version(tmp_path, "triage", "one\n", "a", TODAY)
     (tmp_path / "triage/v2.md").write_text("somebody's draft")
-    with pytest.raises(FolderError, match=r"triage/v2.md: is there already"):
+    with pytest.raises(FolderError, match=r"triage/v2.md: already exists"):
         add_version(tmp_path, "triage", "two\n", "a", TODAY)
     assert (tmp_path / "triage/v2.md").read_text() == "somebody's draft"

@@ -85,15 +85,15 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"version": "1"}, 'hello[0].version: "1" is not right; write "v1"'),
-        ({"version": "v0"}, 'hello[0].version: "v0" is not right'),
-        ({"version": "v01"}, 'hello[0].version: "v01" is not right'),
+        ({"version": "1"}, 'hello[0].version: "1" is not valid; write "v1"'),
+        ({"version": "v0"}, 'hello[0].version: "v0" is not valid'),
+        ({"version": "v01"}, 'hello[0].version: "v01" is not valid'),
         ({"version": None}, "hello[0].version: missing; write"),
-        ({"version": 1}, "hello[0].version: 1 is not right"),
+        ({"version": 1}, "hello[0].version: 1 is not valid"),
         ({"checksum": "0" * 64}, "hello[0].checksum: "),
         ({"checksum": None}, "hello[0].checksum: missing; write"),
-        ({"path": "../secret"}, 'hello[0].path: "../secret" is not right; name the text\'s file'),
-        ({"path": "/etc/passwd"}, 'hello[0].path: "/etc/passwd" is not right'),
+        ({"path": "../secret"}, 'hello[0].path: "../secret" is not valid; name the text\'s file'),
+        ({"path": "/etc/passwd"}, 'hello[0].path: "/etc/passwd" is not valid'),
         ({"path": "a\0b"}, "hello[0].path: "),
         ({"path": ""}, "hello[0].path: "),
         ({"path": "hello\\v1.md"}, "hello[0].path: "),
@@ -106,10 +106,13 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
         ({"owner": "a\nb"}, "hello[0].owner: "),
         (
             {"updated_at": "24.11.2026"},
-            'hello[0].updated_at: "24.11.2026" is not right; write the day as "YYYY-MM-DD"',
+            'hello[0].updated_at: "24.11.2026" is not valid; write the day as "YYYY-MM-DD"',
         ),
         ({"updated_at": "2026-02-30"}, "hello[0].updated_at: "),
-        ({"update_at": "2026-11-24"}, "hello[0].update_at: unknown; use one of version, path"),
+        (
+            {"update_at": "2026-11-24"},
+            "hello[0].update_at: unknown field; use one of version, path",
+        ),
     ],
     ids=str,
 )
@@ -123,7 +126,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
     ("index", "said"),
     [
         ("{", "prompts/index.json: not readable as JSON: "),
-        ('{"hello": [], "hello": []}', '"hello" is there twice'),
+        ('{"hello": [], "hello": []}', '"hello" appears twice'),
         ("[]", "prompts/index.json: must be an object of prompt names"),
         ({"hello": []}, "prompts/index.json: hello: must be a list with at least one version"),
         (
@@ -138,7 +141,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ({"-hello": [entry()]}, "is not a valid name for a prompt"),
         (
             {"hello": [entry(), entry()]},
-            'hello[1].version: "v1" is there twice; a version is published once',
+            'hello[1].version: "v1" appears twice; a version is published once',
         ),
         (
             {"hello": [entry("v2", path="hello/v1.md"), entry()]},
@@ -146,7 +149,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ),
         (
             {"hello": [entry()], "hi": [entry()]},
-            "hello/v1.md is the text of hello v1 and hi v1; give each version a file",
+            "hello/v1.md is used by hello v1 and hi v1; give each version its own file",
         ),
     ],
     ids=[
@@ -171,9 +174,9 @@ def test_a_wrong_index_is_explained(tmp_path: Path, index: Any, said: str) -> No
     ("text", "said"),
     [
         (b" \n", "hello/v1.md is empty; write the prompt into it"),
-        (b"a" * 131_073, "hello/v1.md has 131073 bytes, 131072 are possible; shorten it"),
+        (b"a" * 131_073, "hello/v1.md has 131073 bytes, more than the 131072 allowed; shorten it"),
         (b"caf\xe9", "hello/v1.md is not UTF-8 (byte 3); save it as UTF-8"),
-        (b"a\0b", "hello/v1.md has a NUL character"),
+        (b"a\0b", "hello/v1.md contains a NUL character"),
     ],
     ids=["empty", "long", "latin1", "nul"],
 )
@@ -197,7 +200,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (inside / "hello/v1.md").unlink()
     (tmp_path / "secret").write_text(TEXT)
     (inside / "hello/v1.md").symlink_to(tmp_path / "secret")
-    assert "hello[0].path: hello/v1.md leads out of the folder" in problems(inside)
+    assert "hello[0].path: hello/v1.md points outside the folder" in problems(inside)
 
 
 def test_no_index_at_all(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  name: hello\n", "  name: hi\n"),
-            'metadata.name: is "hi"; give name and file the same name',
+            'metadata.name: "hi" does not match the file name; rename the file to hi.yaml',
         ),
         (
             ("  name: hello\n", "  name: Hello\n"),
@@ -164,15 +164,15 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         (("model:", "modell:"), "spec.modell: unknown field; correct its name or remove it"),
         (
             ("  model:", "  concurrencyLimit: 0\n  model:"),
-            "spec.concurrencyLimit: 0 is not right: input should be greater",
+            "spec.concurrencyLimit: 0 is not valid: input should be greater",
         ),
         (
             ("  model:", "  limits: {maxTokens: '5'}\n  model:"),
-            'spec.limits.maxTokens: "5" is not right: input should be a',
+            'spec.limits.maxTokens: "5" is not valid: input should be a',
         ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
-            "spec.resources.limits.cpu: 0.5 is neither a whole number nor text; write it as text",
+            ("spec.resources.limits.cpu: 0.5 is neither an integer nor a string; write a string"),
         ),
         (
             (
@@ -180,14 +180,14 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
             (
-                'spec.env.0.name: "A-B" is not right: string should match pattern'
+                'spec.env.0.name: "A-B" is not valid: string should match pattern'
                 " '^[A-Za-z_][A-Za-z0-9_]*$'; `kubectl explain codexjobtype.spec.env.name` says"
                 " more"
             ),
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),
-            "has a value that JSON does not know",
+            "has a value that JSON cannot represent",
         ),
         (
             ("  model:", "  inputsSchema: {type: objekt}\n  model:"),
@@ -199,8 +199,8 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; write that"),
         (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; write that"),
-        (("  model:", "  model: a\n  model:"), '"model" is there twice'),
-        ((JOB_TYPE, "- a"), "must hold one CodexJobType; write one file for each job type"),
+        (("  model:", "  model: a\n  model:"), '"model" appears twice'),
+        ((JOB_TYPE, "- a"), "must hold one CodexJobType; put each job type into its own file"),
         ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must hold one CodexJobType"),
         ((JOB_TYPE, "a: ["), "not readable as YAML: "),
     ],

@@ -29,14 +29,14 @@ CASES: list[tuple[str, ThreadSetup, str]] = [
     (
         "another branch",
         replace(SETUP, git=GitWorkspace(url=GIT.url, ref="dev")),
-        "at dev, and of this one https://git.example/a/b at main",
+        "at dev, and of this run https://git.example/a/b at main",
     ),
     (
         "the default branch, which may be the same one",
         replace(SETUP, git=GitWorkspace(url=GIT.url)),
         "at its default branch",
     ),
-    ("a run that never began", replace(SETUP, prompt_sha256=None), "never began"),
+    ("a run that never began", replace(SETUP, prompt_sha256=None), "never started"),
 ]
 
 

@@ -304,7 +304,7 @@ def test_a_run_in_a_phase_that_is_not_known_is_left_alone(trace: tuple[Any, ...]
 
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_written_over_one_that_is_not_known(phase: Phase) -> None:
-    with pytest.raises(ValueError, match=r"Paused -> .* would go back"):
+    with pytest.raises(ValueError, match=r"Paused -> .* would move backwards"):
         with_phase(run("Paused"), phase, "Reason", "", NOON)
 
 
@@ -319,7 +319,7 @@ def test_a_wish_that_is_not_known_waits_for_an_operator_that_knows_it() -> None:
         "UnknownValue",
     )
     assert decision.status.message.startswith(
-        'spec.whenFull: "Preempt" is not known to this version of the operator; '
+        'spec.whenFull: "Preempt" is unknown to this version of the operator; '
     )
     assert plan(seen_of(run("Queued", whenFull="Preempt")), NOON).status.phase is Phase.QUEUED
 

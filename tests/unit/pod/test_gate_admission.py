@@ -158,7 +158,7 @@ def test_budget(most, spent, asked, sent, lowered):
     )
     if sent == "refused":
         assert (verdict.code, verdict.final) == ("budget", True)
-        assert verdict.message.startswith("the budget is spent: ")
+        assert verdict.message.startswith("the budget is used up: ")
         assert f"{spent} of {most} tokens" in verdict.message
     else:
         assert json.loads(verdict.body).get("max_output_tokens") == sent

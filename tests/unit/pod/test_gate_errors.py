@@ -174,7 +174,7 @@ SHAPES = [
         "retry",
     ),
     ("OpenAI: a prompt", 400, body("invalid_prompt"), "policy", False, "", "change the prompt"),
-    ("OpenAI: quota", 429, body("insufficient_quota"), "quota", False, "", "pay the bill"),
+    ("OpenAI: quota", 429, body("insufficient_quota"), "quota", False, "", "settle the invoice"),
     ("OpenAI: a rate", 429, body("rate_limit_exceeded"), "rate_limit", True, "", "later"),
     ("Azure: a rate", 429, body("429", AZURE), "rate_limit", True, AZURE, "later"),
     ("Azure: deployment", 404, body("DeploymentNotFound"), "model_error", False, "", "deployment"),
@@ -249,7 +249,7 @@ SHAPES = [
         "quota",
         False,
         "Current cost",
-        "pay the bill",
+        "settle the invoice",
     ),
     (
         "LiteLLM: budget as another's error",
@@ -258,7 +258,7 @@ SHAPES = [
         "quota",
         False,
         "Budget",
-        "pay the bill",
+        "settle the invoice",
     ),
     (
         "LiteLLM: a policy",
@@ -377,7 +377,15 @@ SHAPES = [
         "('body', 'input', 'str')",
         "what the message names",
     ),
-    ("OpenRouter: credits", 402, body(402, "Insufficient credits"), "quota", False, "", "bill"),
+    (
+        "OpenRouter: credits",
+        402,
+        body(402, "Insufficient credits"),
+        "quota",
+        False,
+        "",
+        "settle the invoice",
+    ),
     (
         "OpenRouter: moderation",
         403,
@@ -523,9 +531,9 @@ REDIRECTS = [
         "https://sso.example.com/login",
         "asks for a login",
     ),
-    ("to another path", "/v2/responses", "/v2/responses", "see model.upstreamURL"),
-    ("to nowhere", "", "nowhere", "see model.upstreamURL"),
-    ("to nonsense", "http://[", "nowhere", "see model.upstreamURL"),
+    ("to another path", "/v2/responses", "/v2/responses", "check model.upstreamURL"),
+    ("to nowhere", "", "nowhere", "check model.upstreamURL"),
+    ("to nonsense", "http://[", "nowhere", "check model.upstreamURL"),
 ]
 
 

@@ -36,7 +36,7 @@ def test_a_message_that_fits():
         (b"", "", "is not JSON"),
         (b'{"a": [NaN]}', "", "NaN"),
         (b"\xff\xfe", "", "is not JSON"),
-        (b'{"a": [1e999]}', "", "NaN and Infinity are no JSON"),
+        (b'{"a": [1e999]}', "", "NaN and Infinity are not JSON"),
         (b"[" * 100_000, "", TOO_DEEP),
         (b'{"a":' * 33 + b"1" + b"}" * 33, "", TOO_DEEP),
         (b'{"a":' * 900 + b"1" + b"}" * 900, "", TOO_DEEP),

@@ -269,27 +269,27 @@ def test_no_place_takes_content_that_codex_does_not_send_there(place, change):
 
 
 NO_TEXTS = [
-    ({"instructions": [user(image(REMOTE_URL))]}, "instructions must be a text"),
-    ({"prompt_cache_key": {"a": 1}}, "prompt_cache_key must be a text"),
+    ({"instructions": [user(image(REMOTE_URL))]}, "instructions must be a string"),
+    ({"prompt_cache_key": {"a": 1}}, "prompt_cache_key must be a string"),
     ({"client_metadata": {"fallbacks": ["o1-pro"]}}, "client_metadata must be an object whose"),
-    ({"client_metadata": "x"}, "client_metadata must be an object whose values are texts"),
+    ({"client_metadata": "x"}, "client_metadata must be an object whose values are strings"),
     ({"parallel_tool_calls": {}}, "parallel_tool_calls must be a boolean or a number"),
-    ({"text": {"verbosity": []}}, "text.verbosity must be a text"),
-    ({"input": [user(text({"image_url": REMOTE_URL}))]}, "part.text must be a text"),
+    ({"text": {"verbosity": []}}, "text.verbosity must be a string"),
+    ({"input": [user(text({"image_url": REMOTE_URL}))]}, "part.text must be a string"),
     (
         {"input": [{"type": "custom_tool_call", "name": "n", "input": [image(REMOTE_URL)]}]},
-        "item.input must be a text",
+        "item.input must be a string",
     ),
     (
         {"input": [{"type": "function_call", "name": "n", "arguments": image(REMOTE_URL)}]},
-        "item.arguments must be a text",
+        "item.arguments must be a string",
     ),
     (
         {"input": [{"type": "local_shell_call", "action": {"command": [[]]}}]},
-        "item.action.command must be a list of texts",
+        "item.action.command must be a list of strings",
     ),
-    ({"tools": [tool(["exec_command"])]}, "tool.name must be a text"),
-    ({"tools": [tool(description=["d"])]}, "tool.description must be a text"),
+    ({"tools": [tool(["exec_command"])]}, "tool.name must be a string"),
+    ({"tools": [tool(description=["d"])]}, "tool.description must be a string"),
 ]
 
 
@@ -347,7 +347,7 @@ WRONG_TOP = [
     ({"input": {"type": "message"}}, "input must be a list"),
     ({"input": 7}, "input must be a list"),
     ({"tools": {"0": {"type": "web_search"}}}, "tools must be a list"),
-    ({"tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice must be a text"),
+    ({"tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice must be a string"),
     ({"store": True}, "store"),
     ({"previous_response_id": "r"}, "previous_response_id"),
 ]

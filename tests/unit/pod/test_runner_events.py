@@ -58,7 +58,7 @@ MCP = (
     '"server":"t","tool":"alpha","status":"in_progress"}}'
 )
 REFUSED = {
-    "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
+    "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is used up"}
 }
 BUDGET = json.dumps({"type": "turn.failed", "error": {"message": json.dumps(REFUSED)}})
 
@@ -180,7 +180,7 @@ VERDICTS = [
         [TURN, BUDGET],
         CodexExit(1),
         "agent_error",
-        "the budget is spent",
+        "the budget is used up",
     ),
     ("a failed turn with exit code 0", [TURN, SAID, FAILED], CodexExit(0), "agent_error", "401"),
     (

@@ -155,7 +155,7 @@ DOCUMENTS = [
         '{"a": ["***"], "b": 1}',
     ),
     ("that value alone", '{"key":"hunter22","id":7}', ['{"id":7,"key":"hunter22"}'], '"***"'),
-    ("a key that is there twice", '{"a": "hunter22", "a": 1}', ["hunter22"], '{"a": 1}'),
+    ("a key that appears twice", '{"a": "hunter22", "a": 1}', ["hunter22"], '{"a": 1}'),
     ("a value that is JSON's own", '{"message": "message"}', ["message"], '{"***": "***"}'),
 ]
 

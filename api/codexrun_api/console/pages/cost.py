@@ -80,7 +80,7 @@ def read_cost_query(params: Mapping[str, str], today: date) -> CostQuery:
     first, last = sorted(dates.values())
     if (last - first).days >= MAX_DAYS:
         first = last - timedelta(days=MAX_DAYS - 1)
-        problems.append(f"{MAX_DAYS} days are shown at most")
+        problems.append(f"at most {MAX_DAYS} days can be shown")
     by = params.get("by", "")
     if by == LABEL_PREFIX.rstrip(":"):
         by = f"{LABEL_PREFIX}{params['label'].strip()}" if params.get("label", "").strip() else ""

@@ -47,8 +47,7 @@ async def login(request: Request, services: CurrentServices) -> Response:
         raise Problem(
             429,
             "too-many-logins",
-            f"too many tokens that are not known came from your address; try again in"
-            f" {math.ceil(wait)} s",
+            f"too many unknown tokens came from your address; try again in {math.ceil(wait)} s",
             retry_after=math.ceil(wait),
         )
     form = await request.form()

@@ -50,7 +50,7 @@ async def priority(
         raise Problem(
             422,
             "invalid-priority",
-            f'Priority: "{text[:20]}" is not valid; write a whole number from -{MAX_PRIORITY} to'
+            f'Priority: "{text[:20]}" is not valid; write an integer from -{MAX_PRIORITY} to'
             f" {MAX_PRIORITY}",
         )
     record = await actions.set_priority(services, run_id, int(text))
@@ -114,7 +114,9 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
         )
     if len(ids) > MAX_BULK_RUNS:
         raise Problem(
-            422, "too-many", f"{len(ids)} runs are selected; {MAX_BULK_RUNS} are possible at once"
+            422,
+            "too-many",
+            f"{len(ids)} runs are selected; at most {MAX_BULK_RUNS} can be changed at once",
         )
     reason = str(form.get("reason", "")).strip()[:1024] or None
     body = _bulk_request(query, ids, verb if matching else None, reason)
@@ -158,7 +160,7 @@ async def bulk_result(
 ) -> Response:
     action = services.bulk_actions.get(number)
     if action is None:
-        detail = "this result is no longer kept; the list shows what became of the runs"
+        detail = "this result is no longer stored; the list shows the state of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,

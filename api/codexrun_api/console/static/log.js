@@ -194,7 +194,7 @@
         );
         if (wanted !== box.value || pattern !== regexp.checked) return; // another search has begun
         if (!answer.ok) {
-            said.textContent = "the search did not work; try again";
+            said.textContent = "the search failed; try again";
             return;
         }
         const found = await answer.json();

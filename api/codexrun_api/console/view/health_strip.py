@@ -45,11 +45,11 @@ def registry_sign(lag: float, *, away: bool = False) -> Sign:
     """Return whether rows are written. While the registry is away, lists and totals have nothing
     to show."""
     if away and lag > MAX_LAG_SECONDS:
-        return Sign("registry", False, f"registry away for {round(lag)}s")
+        return Sign("registry", False, f"registry unavailable for {round(lag)}s")
     if lag > MAX_LAG_SECONDS:
         return Sign("registry", False, f"registry {round(lag)}s behind")
     return Sign("registry", True, f"registry, {lag:.1f}s behind" if lag >= 0.1 else "registry")
 
 
 def cluster_sign(ready: bool) -> Sign:
-    return Sign("cluster", ready, "cluster" if ready else "cluster not listed yet")
+    return Sign("cluster", ready, "cluster" if ready else "cluster not yet listed")

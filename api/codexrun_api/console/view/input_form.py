@@ -153,14 +153,14 @@ def _value(field: Field, text: str) -> Any:
             try:
                 return int(text)
             except ValueError:
-                raise ValueError(f"{field.label} must be a whole number") from None
+                raise ValueError(f"{field.label} must be an integer") from None
         case "number":
             try:
                 number = float(text)
             except ValueError:
                 raise ValueError(f"{field.label} must be a number") from None
             if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
-                raise ValueError(f"{field.label} must be a number that JSON knows")
+                raise ValueError(f"{field.label} must be a number that JSON can represent")
             return (
                 int(number)
                 if number.is_integer() and "." not in text and "e" not in text.lower()

@@ -16,8 +16,8 @@ SIZES = (25, 50, 100, 200)
 PRESETS = {"1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
 ORDERS = {  # the other way round: second
     "created": ("newest first", "oldest first"),
-    "started": ("last started first", "first started first"),
-    "finished": ("last finished first", "first finished first"),
+    "started": ("latest start first", "earliest start first"),
+    "finished": ("latest finish first", "earliest finish first"),
     "duration": ("longest first", "shortest first"),
     "tokens": ("most tokens first", "fewest tokens first"),
     "cost": ("most expensive first", "cheapest first"),
@@ -29,7 +29,7 @@ NAMES = {
     "model": "Model",
     "user": "Started by",
     "retry_of": "Retries of",
-    "failure_class": "Failed for",
+    "failure_class": "Failure classes",
     "search": "Text",
     "since": "Since",
     "until": "Until",

@@ -115,7 +115,7 @@ def _compile(query: str, *, regexp: bool) -> Any:
             if error.args and isinstance(error.args[0], bytes)
             else str(error)
         )
-        raise BadPattern(f"no pattern of RE2: {reason}") from None
+        raise BadPattern(f"not a valid RE2 pattern: {reason}") from None
 
 
 def _whole_lines(data: bytes, *, last: bool) -> bytes:

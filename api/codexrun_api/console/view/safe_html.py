@@ -69,11 +69,11 @@ class Budget:
         begin at the third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
             return self._as_text(
-                text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
+                text, f"it has {len(text):,} characters, more than {MAX_MARKDOWN_CHARACTERS:,}"
             )
         if len(text) > self.markdown_characters:
             return self._as_text(
-                text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
+                text, f"the page has more than {MAX_PAGE_MARKDOWN:,} characters of Markdown"
             )
         visible_text = _visible_text(text)
         cells = table_cells(visible_text)
@@ -219,7 +219,7 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
         before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm=""
     )
     left_out = [
-        f"… {name}: {len(lines) - MAX_DIFF_LINES:,} more lines are not compared"
+        f"… {name}: {len(lines) - MAX_DIFF_LINES:,} more lines not compared"
         for name, lines in ((old_name, before), (new_name, after))
         if len(lines) > MAX_DIFF_LINES
     ]

@@ -55,7 +55,7 @@ WAYS_OUT = {
     "auth": (
         "Check the model's API key (the Secret that the job type or the chart names), then retry."
     ),
-    "rate_limit": "The model's provider is limiting; retry later.",
+    "rate_limit": "The model's provider is limiting requests; retry later.",
     "quota": "The provider's account has no credit left; top it up, then retry.",
     "budget": (
         "It reached its token budget; run it again with a smaller task, or raise the job type's"
@@ -68,19 +68,19 @@ WAYS_OUT = {
     "stall": "Neither Codex nor the model said anything for too long; retry.",
     "oom": "It ran out of memory; raise the job type's resources.limits.memory.",
     "storage": "It filled its disk; raise the job type's ephemeral-storage limit.",
-    "evicted": "The node needed its room; retry.",
-    "node_lost": "Its node went away; retry.",
+    "evicted": "The node ran short of resources; retry.",
+    "node_lost": "Its node was lost; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
     "unschedulable": (
         "No node has room for it; check the job type's resources and placement, or retry later."
     ),
     "workspace": "The repository could not be cloned; check URL, ref and credentials.",
     "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
-    "guardrail": "It did what its job type does not allow.",
-    "policy": "The provider's own policy refused the prompt; change the prompt or the inputs.",
-    "model_error": "The model's provider failed; its message says whether a retry has a chance.",
+    "guardrail": "It did something that its job type does not allow.",
+    "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
+    "model_error": "The model's provider failed; its message says whether a retry may succeed.",
     "silent_death": "It ended without proof of success; retry, and look at its log.",
-    "internal": "An internal error of codexrun; retry, and report it if it comes again.",
+    "internal": "An internal error of codexrun; retry, and report it if it happens again.",
 }
 
 _ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IGNORECASE)
@@ -88,8 +88,8 @@ _ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IG
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
-    reasons.JOB_TYPE_HELD: "Waiting: the cluster refuses its job type's Jobs for now",
-    reasons.JOB_REFUSED: "Waiting: the cluster refuses its Job for now",
+    reasons.JOB_TYPE_HELD: "Waiting: the cluster rejects the Jobs of its job type for now",
+    reasons.JOB_REFUSED: "Waiting: the cluster rejects its Job for now",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
     reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",
@@ -142,12 +142,12 @@ def sentence(
             return _with_full_stop(record.error or "Cancelled")
         case "rejected":
             return _with_full_stop(
-                f"Rejected, it never ran: {record.error or record.reason or 'no message'}"
+                f"Rejected, never ran: {record.error or record.reason or 'no message'}"
             )
         case "deleted":
             return _with_full_stop(
                 record.error
-                or "Its object was deleted before the end was recorded; the outcome is unknown"
+                or "Its object was deleted before its end was recorded; the outcome is unknown"
             )
         case unknown:
             message = (
@@ -245,14 +245,14 @@ def _stopping(record: RunRecord, run: CodexRun | None) -> str:
     if run and run.spec.cancel:
         reason = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
         return (
-            f"Stopping: cancelled by {run.spec.cancel.requested_by}{reason}; waiting for its pod to"
-            " be gone."
+            f"Stopping: cancelled by {run.spec.cancel.requested_by}{reason}; waiting for its pod"
+            " to end."
         )
     message = run.status.message if run and run.status.message else record.reason or ""
     return (
-        f"Stopping: {message.rstrip('.')}; waiting for its pod to be gone."
+        f"Stopping: {message.rstrip('.')}; waiting for its pod to end."
         if message
-        else "Stopping; waiting for its pod to be gone."
+        else "Stopping; waiting for its pod to end."
     )
 
 

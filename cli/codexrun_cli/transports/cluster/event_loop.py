@@ -67,7 +67,7 @@ def command_error(error: Refused | Unavailable) -> CommandError:
             return CommandError(
                 Code.NOT_FOUND,
                 message,
-                hint=hint or "`codexrun list` shows what there is",
+                hint=hint or "`codexrun list` shows which exist",
             )
         return CommandError(Code.NOT_FOUND, message)
     if isinstance(error, Conflict):

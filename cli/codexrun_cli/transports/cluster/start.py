@@ -21,12 +21,12 @@ FIRST_PAUSE_SECONDS = 0.2  # doubled after each attempt
 SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 _HINTS = {
-    reasons.CONCURRENCY_LIMIT: "leave --reject out, and it waits for its turn",
-    reasons.SUSPENDED: "leave --reject out, and it waits until the job type goes on",
+    reasons.CONCURRENCY_LIMIT: "without --reject, the run waits for its turn",
+    reasons.SUSPENDED: "without --reject, the run waits until the job type is resumed",
     reasons.JOB_TYPE_HELD: (
-        "leave --reject out, and it waits until the cluster takes its Jobs again"
+        "without --reject, the run waits until the cluster accepts its Jobs again"
     ),
-    reasons.INVALID_INPUTS: "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+    reasons.INVALID_INPUTS: "`codexrun jobtypes show JOB_TYPE` lists the inputs",
 }
 
 
@@ -137,7 +137,7 @@ def _require_same_request(raw: Json, new: NewRun) -> None:
     if not new.keyed:
         raise CommandError(
             Code.CONFLICT,
-            f'there is a run "{new.name}" already',
+            f'a run "{new.name}" already exists',
             hint="choose another --name",
         )
     if _annotation(raw, REQUEST_SHA256) != new.sha256:

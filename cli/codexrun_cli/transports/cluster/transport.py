@@ -301,7 +301,7 @@ class Cluster:
             raise CommandError(
                 Code.NOT_FOUND,
                 f'there is no run "{name}" in namespace "{self.kube.namespace}"',
-                hint="`codexrun list` shows the runs that there are",
+                hint="`codexrun list` shows the runs that exist",
             ) from None
 
     async def _all(self, selectors: dict[str, str]) -> Any:

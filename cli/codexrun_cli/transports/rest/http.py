@@ -226,17 +226,19 @@ def _hint(status: int, code: str) -> str:
     return {
         "unauthenticated": "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`",
         "refused-by-cluster": "`codexrun doctor` shows which right is missing",
-        "run-not-found": "`codexrun list` shows the runs that there are",
+        "run-not-found": "`codexrun list` shows the runs that exist",
         "job-type-not-found": "`codexrun jobtypes list` shows what can be started",
-        "prompt-not-found": "`codexrun prompts list` shows what there is",
-        "concurrency-limit": "leave --reject out, and it waits for its turn",
-        "job-type-suspended": "leave --reject out, and it waits until the job type goes on",
-        "job-type-held": "leave --reject out, and it waits until the cluster takes its Jobs again",
+        "prompt-not-found": "`codexrun prompts list` shows which exist",
+        "concurrency-limit": "without --reject, the run waits for its turn",
+        "job-type-suspended": "without --reject, the run waits until the job type is resumed",
+        "job-type-held": (
+            "without --reject, the run waits until the cluster accepts its Jobs again"
+        ),
         "run-finished": "`codexrun retry NAME` runs it again",
         "run-not-finished": "`codexrun cancel NAME` stops it first",
         "name-taken": "choose another --name, or leave it out",
         "idempotency-key-reused": "use another --idempotency-key, or leave it out",
-        "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+        "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` lists the inputs",
         "unavailable": "`codexrun doctor` looks for the reason",
     }.get(code, "is the URL that of a codexrun api?" if status == 404 and not code else "")
 

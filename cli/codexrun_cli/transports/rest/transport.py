@@ -37,7 +37,7 @@ class Rest:
         return run
 
     def dry_run(self, request: Json) -> Json:  # noqa: ARG002 - only the apiserver has one
-        raise AssertionError("a dry run on the server is the cluster's")
+        raise AssertionError("--dry-run=server needs the cluster")
 
     def run(self, name: str) -> Run:
         run: Run = self.http.json("GET", f"/runs/{_quoted(name)}")
@@ -78,7 +78,7 @@ class Rest:
         )
         notes = []
         if run.get("deleted_at"):
-            notes.append("the run's object is gone; this is the api's archive")
+            notes.append("the run's object is gone; this log is from the api's archive")
         if answer.headers.get("X-Log-Complete") == "false":
             notes.append(_incomplete(run.get("log_note")))
 
@@ -125,7 +125,7 @@ class Rest:
                             yield LogEvent("end", _end_note(event.get("data", b"{}")))
                             return
                         if kind == b"reconnect":
-                            reason = "the server is going"
+                            reason = "the server is shutting down"
                             break
                         if kind == b"message" and "id" in event:
                             text = event.get("data", b"")

@@ -74,11 +74,11 @@ class Reader:
         """
         self._number += 1
         if self.ended:
-            raise self._bad("more follows after the end")
+            raise self._bad("there is more data after the end line")
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            raise self._bad("not JSON; the file was changed or broken off") from None
+            raise self._bad("not JSON; the file was changed or truncated") from None
         if not isinstance(value, dict):
             raise self._bad("not an object")
         if self._number == 1:
@@ -91,17 +91,21 @@ class Reader:
 
     def _check_head(self, head: dict[str, Any]) -> None:
         if head.get("format") != FORMAT:
-            raise self._bad(f"format is not {FORMAT}; this is no file of codexrun export")
+            raise self._bad(
+                f"format is not {FORMAT}; this is not a file written by codexrun export"
+            )
         if head.get("version") != VERSION:
             raise self._bad(
-                f"version {head.get('version')!r} is not {VERSION}, the only one that this version"
-                " of codexrun reads; import it with the version that wrote it"
+                f"version {head.get('version')!r} is not {VERSION}, the only version that this"
+                " codexrun reads; import it with the version that wrote it"
             )
 
     def _check_end(self, end: Any) -> None:
         runs = end.get("runs") if isinstance(end, dict) else None
         if runs != self.runs:
-            raise self._bad(f"end.runs is {runs!r}, but {self.runs} runs came before; export again")
+            raise self._bad(
+                f"end.runs is {runs!r}, but the file has {self.runs} runs; export again"
+            )
         self.ended = True
 
     def _entry(self, value: dict[str, Any]) -> Entry:
@@ -116,7 +120,7 @@ class Reader:
             for number, event in enumerate(given)
         ]
         if any(event.run_id != run.run_id for event in events):
-            raise self._bad("events are of another run than run.run_id")
+            raise self._bad("events belong to another run than run.run_id")
         self.runs += 1
         return Entry(run, events)
 
@@ -126,7 +130,7 @@ class Reader:
         known = {field.name for field in fields(kind)}
         if unknown := sorted(set(value) - known):
             raise self._bad(
-                f"{place}.{unknown[0]} is not known to this version of codexrun; import it with the"
+                f"{place}.{unknown[0]} is unknown to this version of codexrun; import it with the"
                 " version that wrote it, or a later one"
             )
         try:
@@ -138,7 +142,7 @@ class Reader:
         for name in known:
             moment = getattr(record, name)
             if isinstance(moment, datetime) and moment.tzinfo is None:
-                raise self._bad(f"{place}.{name} has no time zone; write it with Z")
+                raise self._bad(f"{place}.{name} has no time zone; add Z")
         return record
 
     def _bad(self, problem: str) -> BadExport:

@@ -52,7 +52,7 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
         return terminal_decision(snapshot, now, *end)
     if snapshot.witnessed:
         return terminal_decision(snapshot, now, reasons.JOB_DELETED, JOB_DELETED, None)
-    message = "The Job was gone when the operator came back; how the run ended is not known"
+    message = "The Job was gone when the operator restarted; how the run ended is unknown"
     return terminal_decision(
         snapshot, now, reasons.JOB_LOST, message, failed(FailureClass.INTERNAL, message)
     )
@@ -78,7 +78,7 @@ def wait_for_newer_operator(snapshot: Snapshot, now: datetime) -> Decision | Non
         return None
     phase = Phase.QUEUED if run.status.phase is Phase.QUEUED else Phase.PENDING
     message = (
-        f'spec.whenFull: "{run.spec.when_full}" is not known to this version of the operator;'
+        f'spec.whenFull: "{run.spec.when_full}" is unknown to this version of the operator;'
         " upgrade it, or create the run "
         f"again with one of {', '.join(WHEN_FULL)}"
     )
@@ -118,9 +118,9 @@ def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
         message = unreadable_message(fields)
     else:
         message = (
-            f"{snapshot.unreadable} is there, and this version of codexrun cannot read it; the"
-            " operator's log says why. The run waits: upgrade codexrun, or apply it again in the"
-            " form of this version"
+            f"{snapshot.unreadable} exists, but this version of codexrun cannot read it; the"
+            " operator's log says why. The run waits: upgrade codexrun, or apply the object again"
+            " in the form of this version"
         )
     return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 
@@ -200,7 +200,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
     reason = blocked.reason
     cause = blocked.message
     if run.spec.when_full == "Reject":
-        message = f"Rejected, as spec.whenFull asks: {cause}"
+        message = f"Rejected because of spec.whenFull: {cause}"
         if reason == reasons.CONCURRENCY_LIMIT:
             message += f" (concurrencyLimit {job_type.spec.concurrency_limit})"
         return Decision(
@@ -215,8 +215,8 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         and snapshot.queued >= max_queued
     ):
         message = (
-            f"{cause}, and {snapshot.queued} runs wait, as many as its maxQueued of {max_queued}"
-            " lets wait; try again later, or ask its owner to raise maxQueued"
+            f"{cause}, and {snapshot.queued} runs are waiting, which is its limit (maxQueued:"
+            f" {max_queued}); try again later, or ask its owner to raise maxQueued"
         )
         return Decision(
             status=with_phase(

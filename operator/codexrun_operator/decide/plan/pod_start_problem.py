@@ -104,7 +104,7 @@ def _starting(message: str, newest_first: list[Event]) -> StartProblem:
     return StartProblem(
         FailureClass.INTERNAL,
         reasons.STARTING,
-        f"{message}; Kubernetes' last warning: {last.reason}: {_text(last)}",
+        f"{message}; last warning from Kubernetes: {last.reason}: {_text(last)}",
     )
 
 
@@ -139,7 +139,7 @@ def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
     return StartProblem(
         FailureClass.UNSCHEDULABLE,
         reasons.SANDBOX_REFUSED,
-        f"Node {pod.node} cannot make the pod's sandbox: {_text(warning)}",
+        f"Node {pod.node} cannot create the pod's sandbox: {_text(warning)}",
     )
 
 
@@ -155,7 +155,7 @@ def _refused_pod(said: str) -> StartProblem:
     return StartProblem(
         FailureClass.CONFIG,
         reasons.POD_REFUSED,
-        f"No pod can be made: {said}{advice if unnamed else ''}",
+        f"No pod can be created: {said}{advice if unnamed else ''}",
         hopeless=unnamed,
     )
 
@@ -173,8 +173,8 @@ def _unschedulable(said: str) -> StartProblem:
         and re.search(rf"\b{nodes[1]} Insufficient", said)
     )
     advice = (
-        "its request is larger than any node; lower resources.requests of the job type, or add a"
-        " larger node"
+        "its requests exceed every node; lower resources.requests of the job type, or add a larger"
+        " node"
     )
     text = f"No node for the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
@@ -210,7 +210,7 @@ def _container_problem(pod: Pod, name: str, container: Container) -> StartProble
         return StartProblem(
             FailureClass.IMAGE,
             reasons.CONTAINER_REFUSED,
-            f"Container {name} cannot be made: {detail}",
+            f"Container {name} cannot be created: {detail}",
         )
     return None
 
@@ -219,6 +219,6 @@ def _crashing(pod: Pod, name: str, container: Container) -> StartProblem:
     return StartProblem(
         FailureClass.CONFIG if name in pod.foreign_init else FailureClass.INTERNAL,
         reasons.CONTAINER_CRASHING,
-        f"Container {name} ends again and again (exit code {container.exit_code}); its log says"
-        f" why: kubectl logs {pod.name} -c {name} --previous",
+        f"Container {name} keeps exiting (exit code {container.exit_code}); its log says why:"
+        f" kubectl logs {pod.name} -c {name} --previous",
     )

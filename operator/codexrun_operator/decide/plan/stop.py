@@ -263,8 +263,8 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
             message = (
-                f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin"
-                f" removes pod {pod.name}"
+                f"Node {pod.node} does not respond; the slot stays taken until Kubernetes or an"
+                f" admin removes pod {pod.name}"
             )
             return begin_stop(
                 snapshot, now, reasons.NODE_LOST, message, failed(FailureClass.NODE_LOST, message)
@@ -277,8 +277,8 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         return begin_stop(snapshot, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
     if job.suspended and _may_have_had_pod(snapshot):
         message = (
-            f"Job {job.name} was suspended after it had its pod, by a queue controller or by hand;"
-            " retry the run"
+            f"Job {job.name} was suspended while its pod existed, by a queue controller or by"
+            " hand; retry the run"
         )
         # unless it was this operator, and the status write was lost
         return stop_on_time(snapshot, now) or begin_stop(
@@ -293,7 +293,7 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if job.finished and pod is None:
         if not snapshot.absence_proven:
             return READ_LIVE
-        message = "The pod was gone when the operator came back; how the run ended is not known"
+        message = "The pod was gone when the operator restarted; how the run ended is unknown"
         return terminal_decision(
             snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
         )
@@ -321,7 +321,10 @@ def stop_what_outlives_the_agent(snapshot: Snapshot, now: datetime) -> Decision 
         return None
     assert snapshot.pod is not None
     names = ", ".join(name for name, c in snapshot.pod.foreign.items() if not c.ended)
-    message = f"The agent has ended, and the pod is stopped: others' containers still run ({names})"
+    message = (
+        "The agent has ended and the pod is being stopped; containers added by others are"
+        f" still running ({names})"
+    )
     return begin_stop(snapshot, now, reasons.AGENT_ENDED, message)
 
 
@@ -348,7 +351,7 @@ def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
     if snapshot.run.status.started_at or _agent_ran(snapshot):
         failure = failed(
             FailureClass.TIMEOUT,
-            "The Job outlived every deadline; neither runner nor kubelet stopped it",
+            "The Job ran past every deadline; neither the runner nor the kubelet stopped it",
         )
     else:
         problem = snapshot.start_problem(now)

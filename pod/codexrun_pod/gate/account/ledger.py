@@ -136,7 +136,7 @@ class Ledger:
     def settle(self, account: Account) -> None:
         """Save and publish."""
         if account.unpriced != self.account.unpriced:
-            self.log("usage.unpriced", level="warning", reason=f"no price of {account.unpriced}")
+            self.log("usage.unpriced", level="warning", reason=f"no price for {account.unpriced}")
         self.save(account)
         self.publish()
         self.on_change()

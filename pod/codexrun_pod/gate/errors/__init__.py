@@ -28,7 +28,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
-RETRY = "the model's endpoint or the network between failed; retry"
+RETRY = "the model's endpoint failed, or the network on the way to it; retry"
 INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
@@ -100,8 +100,8 @@ def _words(*patterns: str) -> re.Pattern[str]:
 KINDS = (
     Kind(
         "policy",
-        "the provider's own policy refuses the prompt, or the answer to it; change the prompt or"
-        " the inputs, a retry is refused again",
+        "the provider's usage policy rejects the prompt or the answer to it; change the prompt or"
+        " the inputs, because a retry would be rejected again",
         codes=_codes(
             "bio_policy", "content_filter", "content_policy_violation", "contentpolicyviolation",
             "contentpolicyviolationerror", "cyber_policy", "invalid_prompt", "moderation_blocked",
@@ -114,7 +114,7 @@ KINDS = (
     ),
     Kind(
         "quota",
-        "the account's quota is used up; raise it or pay the bill, then retry",
+        "the account's quota is used up; raise the quota or settle the invoice, then retry",
         codes=_codes(
             "billing_hard_limit_reached", "budget_exceeded", "insufficient_credits",
             "insufficient_quota", "usage_not_included",
@@ -127,8 +127,8 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "a proxy or firewall on the way has answered, not the model; see model.upstreamURL and"
-        " model.proxy, and what the proxy lets through",
+        "a proxy or firewall on the way answered instead of the model; check model.upstreamURL and"
+        " model.proxy, and what the proxy allows",
         statuses=frozenset({200, 400, 401, 403, 407, 451, 511}),
         page=True,
     ),
@@ -179,7 +179,7 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the conversation no longer fits into the model's context; ask for less in one run, or name"
+        "the conversation no longer fits into the model's context; ask for less in one run, or use"
         " a model with a longer one",
         codes=_codes("context_length_exceeded", "context_window_exceeded"),
         words=_words(
@@ -189,8 +189,8 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint does not have this model; name one of its models in the job type (on Azure"
-        " its deployment)",
+        "the endpoint does not have this model; use one of its models in the job type (on Azure,"
+        " the name of a deployment)",
         codes=_codes("deploymentnotfound", "model_not_found", "unknown_model"),
         words=_words(
             r"model\b.{0,120}\b(?:not found|not exist|is not available|not supported)",
@@ -199,34 +199,34 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the provider does not take the job type's outputSchema; change it as the message says",
+        "the provider does not accept the job type's outputSchema; change it as the message says",
         codes=_codes("invalid_json_schema"),
         words=_words(r"invalid schema for (?:response_format|text)"),
     ),
     Kind(
         "model_error",
-        "the request is larger than the endpoint, or a proxy before it, takes; raise the limit"
+        "the request is larger than the endpoint, or a proxy before it, accepts; raise the limit"
         " there, or ask for less in one run",
         statuses=frozenset({413}),
         page=None,
     ),
     Kind(
         "model_error",
-        "nothing answers there; model.upstreamURL has to end where /responses begins, at a server"
-        " of the Responses API",
+        "there is no such path; model.upstreamURL must be the base URL of a Responses API, without"
+        " /responses",
         statuses=frozenset({404, 405, 410, 501}),
         page=None,
     ),
 )  # fmt: skip
 REFUSED = Kind(
     "model_error",
-    "the endpoint refuses the request and would refuse it again; change what the message names",
+    "the endpoint rejects the request and would reject it again; change what the message names",
 )
 FAILED = Kind("model_error", RETRY, retryable=True)
 NO_STREAM = Kind(
     "model_error",
-    "the endpoint has to answer with a stream of events; see model.upstreamURL, and whether a proxy"
-    " on the way rewrites answers",
+    "the endpoint must answer with a stream of events; check model.upstreamURL, and whether a"
+    " proxy on the way rewrites answers",
 )
 
 
@@ -315,8 +315,8 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
         advice = f"redirects are not followed; set model.upstreamURL to {base}"
     else:
         advice = (
-            "redirects are not followed; see model.upstreamURL, and whether a proxy on the way asks"
-            " for a login"
+            "redirects are not followed; check model.upstreamURL, and whether a proxy on the way"
+            " asks for a login"
         )
     return UpstreamError(
         "model_error", _short(message), status, retryable=False, advice=_short(advice)
@@ -331,9 +331,9 @@ def masked(error: UpstreamError, mask: Callable[[str], str]) -> UpstreamError:
 def not_waited_for(error: UpstreamError, waited: float, max_wait: float) -> UpstreamError:
     """Return the error of a provider that wants more time than the run has for waiting; seconds."""
     advice = (
-        f"the provider wants to be asked again at {error.reset_at}, and the run may wait"
-        f" {max_wait:g} s in all (limits.maxWaitSeconds), of which {waited:.0f} s are used; retry"
-        " later, raise that limit, or lower the job type's concurrencyLimit"
+        f"the provider asks to retry at {error.reset_at}, but the run may wait {max_wait:g} s in"
+        f" total (limits.maxWaitSeconds) and has waited {waited:.0f} s; retry later, raise that"
+        " limit, or lower the job type's concurrencyLimit"
     )
     return replace(error, advice=advice)
 
@@ -351,7 +351,7 @@ def unreadable(host: str, coding: str) -> UpstreamError:
         "model_error",
         _short(
             f"the answer of {host} has the Content-Encoding {coding}, which the gate cannot read"
-            " and did not ask for"
+            " and did not request"
         ),
         retryable=False,
         advice="turn compression off at the endpoint, or at the proxy before it",
@@ -365,8 +365,8 @@ def unreadable_head(host: str, reason: str) -> UpstreamError:
         _short(f"the head of the answer of {host} cannot be read: {reason}"),
         retryable=False,
         advice=(
-            "a line and a header may have 64 KiB, all of them 256 KiB; see what the endpoint, or a"
-            " proxy before it, adds to its answers"
+            "a line or a header may have 64 KiB, all of them together 256 KiB; check what the"
+            " endpoint, or a proxy before it, adds to its answers"
         ),
     )
 

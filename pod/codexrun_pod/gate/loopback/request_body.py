@@ -64,7 +64,7 @@ class BodyReader:
         """Read the body part by part, within the time that it has.
 
         Raises:
-            BodyError: too many wait, the time is over, the body broke off or is compressed.
+            BodyError: too many wait, the time is over, the body was cut off or is compressed.
         """
         async with self._turn_of(request) as seconds, _within(seconds, self.seconds):
             yield request.content.iter_any()
@@ -75,7 +75,9 @@ class BodyReader:
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyError(415, "a body with a Content-Encoding is not allowed; send it plain")
         if self._waiting >= MAX_WAITING_BODIES:
-            raise BodyError(503, f"{MAX_WAITING_BODIES} requests wait already; send one at a time")
+            raise BodyError(
+                503, f"{MAX_WAITING_BODIES} requests are already waiting; send one at a time"
+            )
         arrived = time.monotonic()
         self._waiting += 1
         try:
@@ -95,11 +97,11 @@ async def _within(seconds: float, limit: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise BodyError(503, f"the body did not come within {limit:g} s") from None
+        raise BodyError(503, f"the body did not arrive within {limit:g} s") from None
     except (
         aiohttp.ClientError,
         http_exceptions.HttpProcessingError,
         web.RequestPayloadError,
         ConnectionError,
     ):
-        raise BodyError(400, "the body broke off") from None
+        raise BodyError(400, "the body was cut off") from None

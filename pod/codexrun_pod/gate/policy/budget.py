@@ -19,13 +19,12 @@ def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
         return None
     if body["model"] not in limits.prices:
         return guardrail(
-            f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be"
-            " kept"
+            f"model {body['model']!r} has no known price, so limits.maxCostCents cannot be enforced"
         )
     if limits.unpriced is not None:
         return guardrail(
-            f"the price table has no price for {limits.unpriced}, which the model's answer used, so"
-            " that limits.maxCostCents cannot be kept; add it to the table"
+            f"the price table has no price for {limits.unpriced}, which the model's answer used,"
+            " so limits.maxCostCents cannot be enforced; add it to the table"
         )
     return None
 
@@ -46,11 +45,11 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
         if _spent_limit(body, before) is None:
             return Denied(
                 "model_error",
-                "every try of this turn was broken off, and the estimates for them have used the"
-                f" budget up: {limit}; retry the run. The last one: {tries.error}",
+                "every attempt at this turn was cut off, and the estimates for them used up the"
+                f" budget: {limit}; retry the run. The last error: {tries.error}",
                 final=tries.class_ == "model_error",  # others say better what is to be done
             )
-    return Denied("budget", f"the budget is spent: {limit}")
+    return Denied("budget", f"the budget is used up: {limit}")
 
 
 def _spent_limit(body: dict[str, Any], limits: Limits) -> str | None:

@@ -33,7 +33,7 @@ class OutputVerdict:
         return {key: value for key, value in asdict(self).items() if value not in ("", None)}
 
 
-NO_MESSAGE = OutputVerdict(ok=False, message="no final message came")
+NO_MESSAGE = OutputVerdict(ok=False, message="there is no final message")
 
 
 def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
@@ -50,7 +50,7 @@ def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
         problems = violations(schema, value, MAX_STEPS)
     except InvalidSchemaError as error:
         return OutputVerdict(
-            False, f"cannot be judged: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
+            False, f"cannot be checked: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
         )
     except RecursionError:
         return OutputVerdict(False, TOO_DEEP, "", digest)

@@ -69,7 +69,7 @@ def refusal(body: Mapping[str, Any]) -> str | None:
 
 def _reasons(body: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(body.get("tool_choice"), str | None):
-        yield "tool_choice must be a text"
+        yield "tool_choice must be a string"
     yield from _wrong_values(body, REQUEST, "request")
     conversation = body.get("input")
     if not isinstance(conversation, str | list | None):
@@ -97,7 +97,7 @@ def _wrong_parts(parts: Any) -> Iterator[str]:
     if isinstance(parts, str | None):
         return
     if not isinstance(parts, list):
-        yield "the content of an input item must be a text or a list of parts"
+        yield "the content of an input item must be a string or a list of parts"
         return
     for part in parts:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -110,7 +110,7 @@ def _wrong_parts(parts: Any) -> Iterator[str]:
         for key in URL_KEYS:
             url = part.get(key)
             if url is not None and not (isinstance(url, str) and _is_data_url(url)):
-                yield f"{key} must be a data: URL; the model's provider fetches nothing for a run"
+                yield f"{key} must be a data: URL; the provider does not fetch URLs for a run"
         yield from _wrong_values(part, PARTS[kind], "part")
 
 
@@ -139,11 +139,11 @@ def _missed_form(place: str, value: Any) -> str | None:
     if place in SCALARS:
         return "a boolean or a number" if isinstance(value, str | list | dict) else None
     if place in TEXT_LISTS:
-        return None if isinstance(value, list) and _are_texts(value) else "a list of texts"
+        return None if isinstance(value, list) and _are_texts(value) else "a list of strings"
     if place in TEXT_MAPS:
         is_map = isinstance(value, dict) and _are_texts(value.values())
-        return None if is_map else "an object whose values are texts"
-    return None if isinstance(value, str) else "a text"
+        return None if is_map else "an object whose values are strings"
+    return None if isinstance(value, str) else "a string"
 
 
 def _are_texts(values: Iterable[Any]) -> bool:

@@ -137,9 +137,9 @@ def rendered_prompt(settings: Settings) -> bytes:
     sha256 = hashlib.sha256(text).hexdigest()
     if sha256 != settings.prompt_sha256:
         raise ConfigError(
-            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, the run"
-            f" names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed"
-            " file"
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, but"
+            f" the run expects {settings.prompt_sha256}; apply the prompt's ConfigMap again from"
+            " the reviewed file"
         )
     try:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")
@@ -149,7 +149,7 @@ def rendered_prompt(settings: Settings) -> bytes:
         ) from error
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"an input holds half of a surrogate pair, which is no text: {error.reason}"
+            f"an input contains half of a surrogate pair, which is not valid text: {error.reason}"
         ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -139,7 +139,7 @@ def find_failure(progress: Progress, codex_exit: CodexExit) -> Failure | None:
     if codex_exit.out_of_memory and code not in (0, 1):
         return Failure(
             "oom",
-            "Codex was killed for want of memory; raise the job type's resources.limits.memory",
+            "Codex ran out of memory and was killed; raise the job type's resources.limits.memory",
         )
     stderr = "; ".join(codex_exit.stderr[-MAX_STDERR_LINES:])
     if code is not None and code < 0:
@@ -149,7 +149,7 @@ def find_failure(progress: Progress, codex_exit: CodexExit) -> Failure | None:
     missing = events.TURN_COMPLETED if not progress.turn_completed else "a final message"
     return Failure(
         "silent_death",
-        f"Codex exited with 0 but without {missing}; nothing proves that it did its work",
+        f"Codex exited with 0 but without {missing}; nothing proves that it finished its work",
     )
 
 

@@ -37,7 +37,7 @@ def upload(
                 put(settings.gate_port, f"/artifacts/{name}", content)
             except (OSError, http.client.HTTPException) as error:
                 log_left_out(
-                    log, name, f"the gate did not take it: {error or type(error).__name__}"
+                    log, name, f"the gate did not accept it: {error or type(error).__name__}"
                 )
 
 
@@ -83,11 +83,11 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
     something else than the agent did."""
     if names := mask.names_in_patch(made.content + made.binary_text):
         return (
-            f"it holds the value of {', '.join(names)}, from a Secret of the job type's env; have"
-            " the agent leave that out of its files"
+            f"it contains the value of {', '.join(names)}, from a Secret in the job type's env;"
+            " have the agent keep it out of its files"
         )
     if len(made.binary_text) > limit:
-        return "its binary files are too large to be searched for values of Secrets"
+        return "its binary files are too large to search for values of Secrets"
     return None
 
 

@@ -96,7 +96,7 @@ class LogUploader:
                 previous = self._sent
                 self._sent = self._post(chunk)
                 if chunk and self._sent == previous:
-                    raise OSError("the gate takes no more")
+                    raise OSError("the gate accepts no more")
                 failures = 0
             except (OSError, http.client.HTTPException, ValueError):
                 self._connection.close()
@@ -123,5 +123,5 @@ class LogUploader:
         reply = json.loads(answer.read(65536))
         size = reply.get("size") if answer.status == 200 and isinstance(reply, dict) else None
         if not isinstance(size, int) or not 0 <= size <= self._size:
-            raise ValueError("the gate does not answer with a size of this log")
+            raise ValueError("the gate's answer does not say how large this log is")
         return size

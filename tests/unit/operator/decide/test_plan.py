@@ -1479,7 +1479,10 @@ SILENT = {"agent": ended(137), "foreign": MESH}
         STOP,
         phase="Stopping",
         reason="AgentEnded",
-        message="The agent has ended, and the pod is stopped: others' containers still run (mesh)",
+        message=(
+            "The agent has ended and the pod is being stopped; containers added by others"
+            " are still running (mesh)"
+        ),
         failure=None,
     ),
     case(
@@ -1623,7 +1626,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
         given(run("Starting"), NEW, pod("Pending", gate=replace(CRASHED, exit_code=1))),
         phase="Starting",
         reason="ContainerCrashing",
-        message="Container gate ends again and again (exit code 1); its log says why: kubectl logs"
+        message="Container gate keeps exiting (exit code 1); its log says why: kubectl logs"
         " hello-11111111-1-abcde -c gate --previous",
     ),
     case(
@@ -1632,8 +1635,8 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             run(
                 "Starting",
                 reason="ContainerCrashing",
-                message="Container gate ends again and again (exit code 1); its log says why:"
-                " kubectl logs hello-11111111-1-abcde -c gate --previous",
+                message="Container gate keeps exiting (exit code 1); its log says why: kubectl"
+                " logs hello-11111111-1-abcde -c gate --previous",
             ),
             NEW,
             pod("Pending", gate=running(exit_code=1, restarts=3)),
@@ -1701,7 +1704,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             warning("FailedCreatePodSandBox", NO_NETWORK % ("0123456789abcdef" * 4)),
         ),
         reason="SandboxRefused",
-        message="Node node-1 cannot make the pod's sandbox: " + NO_NETWORK % "…",
+        message="Node node-1 cannot create the pod's sandbox: " + NO_NETWORK % "…",
     ),
     case(
         "a node that makes no sandboxes, for too long: not the job type's fault",
@@ -1747,7 +1750,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             warning("FailedCreate", "violates PodSecurity", ago(9)),
         ),
         reason="PodRefused",
-        message="No pod can be made: exceeded quota: pods",
+        message="No pod can be created: exceeded quota: pods",
     ),
     case(
         "something else that Kubernetes warns of: its last words",
@@ -1760,8 +1763,8 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
         ),
         phase="Starting",
         reason="Starting",
-        message="The pod is starting; Kubernetes' last warning: TaintManagerEviction: Marking for"
-        " deletion",
+        message="The pod is starting; last warning from Kubernetes: TaintManagerEviction: Marking"
+        " for deletion",
     ),
     case(
         "something else about a Job without a pod",
@@ -1771,7 +1774,7 @@ CRASHED = waiting("CrashLoopBackOff", "back-off 40s restarting failed container=
             None,
             warning("PodDisruption", "words"),
         ),
-        message="Job hello-11111111-1 has no pod yet; Kubernetes' last warning: PodDisruption:"
+        message="Job hello-11111111-1 has no pod yet; last warning from Kubernetes: PodDisruption:"
         " words",
     ),
     case(

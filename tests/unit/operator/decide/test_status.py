@@ -118,7 +118,7 @@ def test_failure_classes_are_the_closed_list() -> None:
 @pytest.mark.parametrize("new", list(Phase))
 def test_nothing_goes_back(old: Phase, new: Phase) -> None:
     if new.rank < old.rank or (old.terminal and new is not old):
-        with pytest.raises(ValueError, match="would go back"):
+        with pytest.raises(ValueError, match="would move backwards"):
             with_phase(run(old), new, "x", "", NOON)
     else:
         assert with_phase(run(old), new, "x", "", NOON).phase is new

@@ -489,7 +489,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inputs", "reason", "words"),
     [
-        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON are above 65536"),
+        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON exceed 65536"),
         ({"a": nested(40)}, "InvalidInputs", "levels deep"),
     ],
     ids=["large", "deep"],
@@ -570,7 +570,7 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
     ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
     ("a repository", resumes(workspace=REPOSITORY), earlier(), "the workspace"),
     ("no repository", resumes(), earlier(workspace=REPOSITORY), "the workspace"),
-    ("a run that never began", resumes(), earlier(status={}), "never began"),
+    ("a run that never began", resumes(), earlier(status={}), "never started"),
 ]
 
 
