@@ -117,6 +117,10 @@ lock: venv ## Resolve pyproject.toml into the two hashed lock files
 image: ## Build both images, or with BASE_IMAGE=... the agent's on that base; REGISTRY=... pushes
 	@$(LAUNCH) image
 
+.PHONY: sbom
+sbom: venv ## An SBOM (CycloneDX) of each image, but for its base, into dist/
+	$(VENV)/bin/python dev/sbom.py dist
+
 .PHONY: codex
 codex: ## Fetch the Codex programs into the cache, for tests that run Codex without a cluster
 	@$(LAUNCH) codex
