@@ -42,7 +42,7 @@ def locked(python: str) -> list[Component]:
 
 def _package(line: str) -> Component:
     """Return a line of a lock, `NAME==VERSION ; MARKER --hash=sha256:…`, as a component."""
-    requirement = Requirement(line.split("--hash")[0].strip())
+    requirement = Requirement(line.partition("--hash")[0].strip())
     (pin,) = requirement.specifier
     files = ExternalReference(
         type=ExternalReferenceType.DISTRIBUTION,
@@ -107,7 +107,7 @@ def main(folder: Path) -> None:
     for image, parts in ((CONTROL, locked(base_python())), (AGENT, codex())):
         file = folder / f"{image}.cdx.json"
         file.write_text(sbom(image, parts) + "\n")
-        print(f"{file}: {len(parts)} packages")
+        sys.stdout.write(f"wrote {file}: {len(parts)} packages\n")
 
 
 if __name__ == "__main__":
