@@ -117,6 +117,23 @@ lock: venv ## Resolve pyproject.toml into the two hashed lock files
 image: ## Build both images, or with BASE_IMAGE=... the agent's on that base; REGISTRY=... pushes
 	@$(LAUNCH) image
 
+.PHONY: sbom
+sbom: venv ## An SBOM (CycloneDX) of each image, but for its base, into dist/
+	$(VENV)/bin/python dev/sbom.py dist
+
+.PHONY: wheel
+wheel: venv ## The wheel, into dist/, tried in an environment that has only what is locked for it
+	@rm -f dist/*.whl
+	$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@clean="$$(mktemp -d)"; trap 'rm -rf "$$clean"' EXIT; \
+	  $(PYTHON) -m venv "$$clean"; \
+	  "$$clean/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+	    --requirement requirements/runtime.lock; \
+	  "$$clean/bin/pip" install --quiet --disable-pip-version-check --no-deps dist/*.whl; \
+	  "$$clean/bin/codexrun" --help > /dev/null; \
+	  "$$clean/bin/python" -m codexrun_api.openapi | diff - api/openapi.json; \
+	  ls dist/*.whl
+
 .PHONY: codex
 codex: ## Fetch the Codex programs into the cache, for tests that run Codex without a cluster
 	@$(LAUNCH) codex

@@ -34,6 +34,7 @@ SPREAD = (
 SHARING = (
     "tests/local/codex/test_codex_classes.py",
     "tests/local/docs/test_metrics.py",
+    "tests/local/docs/test_sbom.py",
     "tests/local/docs/test_wheel.py",
     "tests/unit/api/test_mirror_model.py",
     "tests/local/pod/test_clone.py",

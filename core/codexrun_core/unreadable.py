@@ -24,7 +24,7 @@ UNREADABLE = Counter(
     "Objects that could not be read and were skipped, by kind.",
     ("kind",),
 )
-for _kind in ("codexrun", "codexjobtype", "configmap", "job", "pod"):
+for _kind in ("codexrun", "codexjobtype", "configmap", "job", "pod", "event"):
     # a rate needs a series that begins at 0
     UNREADABLE.labels(_kind)
 _logged: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -35,7 +35,7 @@ def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
     """Read one object in the body; swallow, log and count whatever that raises.
 
     `kind` is a metric label and comes from a closed set (codexrun, codexjobtype, configmap, job,
-    pod, ...); `name` and `version` (resourceVersion) say which object it was. The same version of
+    pod, event); `name` and `version` (resourceVersion) say which object it was. The same version of
     the same object is logged once and counted each time. Cancellation and the end of the process
     pass through, since they are no `Exception`.
     """

@@ -173,11 +173,16 @@ class Archive:
 
         Raises:
             Superseded: a later attempt has begun.
+            OSError: the volume has no room at all. The log goes on; try again.
         """
         with self._lock(run_id):
             log, _ = self._attempt(run_id, attempt)
             if log.complete is not None:
                 return
+            if last:
+                # Where there is no room for as much again, the line is not written either: whoever
+                # tries again would write a second one.
+                self._save(run_id, log)
             size = self.size(run_id)
             if last and size and self.read(run_id, size - 1, size) != b"\n":
                 last = b"\n" + last

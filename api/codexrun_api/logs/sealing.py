@@ -21,7 +21,7 @@ from codexrun_core.runs.record import RunRecord
 log = logging.getLogger(__name__)
 
 GATE_SECONDS = 20.0  # so long after the agent's end a gate may still ship
-RETRY_SECONDS = 5.0  # while the registry is away
+RETRY_SECONDS = 5.0  # while the registry is away, or the volume full
 
 # run_id, path, bytes, complete, note; False: there is no such row
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[bool | None]]
@@ -67,8 +67,18 @@ class LogSealer:
         run_id = run.run_id
         if not await self._is_closed(run_id):
             await asyncio.sleep(self._wait)
-            if not await self._is_closed(run_id) and not await self._seal_cut_off(run):
+        told = False
+        while not await self._is_closed(run_id):
+            try:
+                await self._seal_cut_off(run)
+            except Superseded as error:
+                log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
                 return
+            except OSError as error:
+                if not told:
+                    log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
+                told = True
+                await asyncio.sleep(RETRY_SECONDS)
         log_state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
@@ -88,24 +98,25 @@ class LogSealer:
     async def _is_closed(self, run_id: str) -> bool:
         return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
 
-    async def _seal_cut_off(self, run: RunRecord) -> bool:
+    async def _seal_cut_off(self, run: RunRecord) -> None:
+        """End the log with a line that says where and why.
+
+        Raises:
+            Superseded: a later attempt has begun.
+            OSError: there is no room for it.
+        """
         run_id = run.run_id
         cause = run.failure_class or run.reason or run.status
         attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
         part = "the rest" if self._archive.size(run_id) else "any"
         note = f"the pod was gone ({cause}) before {part} of its log could be shipped"
-        try:
-            line = cut_line(run_id, attempt, note)
-            await asyncio.to_thread(
-                self._archive.seal, run_id, attempt, complete=False, note=note, last=line
-            )
-        except (Superseded, OSError) as error:
-            log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
-            return False
+        line = cut_line(run_id, attempt, note)
+        await asyncio.to_thread(
+            self._archive.seal, run_id, attempt, complete=False, note=note, last=line
+        )
         self._notifier.notify(run_id)
         metrics.CUT_OFF.inc()
         log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
-        return True
 
 
 def cut_line(run_id: str, attempt: int, reason: str) -> bytes:

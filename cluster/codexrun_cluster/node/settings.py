@@ -63,6 +63,8 @@ def kubelet(paths: Paths) -> str:
             "clusterDomain": "cluster.local",
             "resolvConf": "",
             "maxPods": 200,
+            # A full volume is seen within seconds, not two minutes.
+            "volumeStatsAggPeriod": "10s",
             "makeIPTablesUtilChains": False,
             # A full disk must not make the kubelet remove images that no registry can bring back.
             "imageGCHighThresholdPercent": 100,

@@ -1,15 +1,18 @@
-"""Alerts fire for real, by a real Prometheus with the chart's rules, and resolve when the trouble
-is over. `for`, thresholds and windows are shortened; conditions are the chart's.
+"""Every alert fires for real, by a real Prometheus with the chart's rules, and resolves when the
+trouble is over. `for`, thresholds and windows are shortened; conditions are the chart's.
 
-Some are left to promtool (tests/local/chart/test_chart_alerts.py): CodexrunArchiveFull,
-whose series are the kubelet's, CodexrunRegistryBehind, which takes a database that is away,
-CodexrunLogGaps, and CodexrunUnreadableObjects, since the CRDs keep such objects out.
+Troubles that do not disturb each other are made at once: what takes time is that they are told,
+and that they are over.
 """
 
 import json
+import os
 import re
+import shutil
+import sqlite3
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,10 @@ WINDOW = "20s"
 OPERATOR = "deployment/codexrun-operator"
 ROLE = "codexrun-operator"
 HELD = "codexrun.test/held"
+CLAIM = "codexrun-api"
+VOLUME_BYTES = 128 * 1024 * 1024
+# A little below the twentieth that the archive leaves to the registry.
+LEFT_BYTES = VOLUME_BYTES // 21
 
 
 def rules(lab: Lab) -> Json:
@@ -39,6 +46,7 @@ def rules(lab: Lab) -> Json:
         "CodexrunQueueOld": 1,
         "CodexrunRunsFail": 1,
         "CodexrunBudgetUsedUp": 1,
+        "CodexrunRegistryBehind": 1,
     }
     settings = ["enabled=true", "force=true"]
     settings += [f"alerts.{name}.threshold={value}" for name, value in lowered.items()]
@@ -54,6 +62,28 @@ def rules(lab: Lab) -> Json:
     return spec
 
 
+def kubelet(lab: Lab) -> Json:
+    """Scrape what the kubelet exports of volumes, through the apiserver."""
+    (node,) = lab.core.list_node().items
+    apiserver = lab.core.api_client.configuration
+    volumes = {"source_labels": ["__name__"], "regex": "kubelet_volume_stats_.*", "action": "keep"}
+    return {
+        "job_name": "kubelet",
+        "scheme": "https",
+        "metrics_path": f"/api/v1/nodes/{node.metadata.name}/proxy/metrics",
+        "scrape_interval": "3s",
+        "scrape_timeout": "3s",
+        "honor_labels": True,
+        "tls_config": {
+            "ca_file": apiserver.ssl_ca_cert,
+            "cert_file": apiserver.cert_file,
+            "key_file": apiserver.key_file,
+        },
+        "static_configs": [{"targets": [apiserver.host.removeprefix("https://")]}],
+        "metric_relabel_configs": [volumes],
+    }
+
+
 class Alerting:
     """A Prometheus that evaluates the rules each second."""
 
@@ -64,6 +94,7 @@ class Alerting:
         (folder / "rules.yml").write_text(yaml.safe_dump(rules(lab)))
         config = configuration(monitor(lab), self._targets)
         config["global"] = {"evaluation_interval": "1s"}
+        config["scrape_configs"].append(kubelet(lab))
         config["rule_files"] = [str(folder / "rules.yml")]
         self.prometheus = Prometheus(folder, config)
 
@@ -71,15 +102,37 @@ class Alerting:
         """Follow the endpoints: a pod that came back has another address."""
         self._targets.write_text(json.dumps(discovered(self._lab)))
 
-    def fires(self, alert: str) -> bool:
-        query = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
-        return bool(self.prometheus.values(query))
+    def fires(self, alert: str, **labels: str) -> bool:
+        """Whether it does for any series that has these labels."""
+        return bool(self.prometheus.values(firing(alert, **labels)))
 
-    def until(self, alert: str, *, fires: bool) -> None:
+    def until(self, alert: str, *, fires: bool, **labels: str) -> None:
         for _ in patiently():
-            if self.fires(alert) is fires:
+            if self.fires(alert, **labels) is fires:
                 return
-        raise AssertionError(f"{alert} {'never fired' if fires else 'never resolved'}")
+        raise AssertionError(f"{alert} {labels} {'never fired' if fires else 'never resolved'}")
+
+    def until_fired(self, alert: str, job_type: str) -> None:
+        """Until it fires for a job type of this test's, or has."""
+        for _ in patiently():
+            if self.prometheus.values(f"count_over_time({firing(alert, job_type=job_type)}[10m])"):
+                return
+        raise AssertionError(f"{alert} never fired for {job_type}")
+
+    def until_back(self, alert: str) -> None:
+        """Until it has resolved, where the pods that it is about come back."""
+        for _ in patiently():
+            self.look_again()
+            if not self.fires(alert):
+                return
+        raise AssertionError(f"{alert} never resolved")
+
+
+def firing(alert: str, **labels: str) -> str:
+    """The series of an alert that fires."""
+    wanted = {"alertname": alert, "alertstate": "firing", **labels}
+    matchers = ",".join(f'{label}="{value}"' for label, value in wanted.items())
+    return f"ALERTS{{{matchers}}}"
 
 
 @pytest.fixture(scope="module")
@@ -135,25 +188,33 @@ def test_a_held_job_type_and_an_old_queue(lab: Lab, alerting: Alerting) -> None:
         assert lab.ended(run)["status"]["phase"] == "Succeeded"
 
 
+BUDGET = {"limits": {"maxTokens": 2000, "timeoutSeconds": 120}}
 FAILING = [
     ("CodexrunRunsFail", "no-message", {}),
     ("CodexrunProviderRefuses", "401", {}),
-    ("CodexrunBudgetUsedUp", "runaway", {"limits": {"maxTokens": 2000, "timeoutSeconds": 120}}),
+    ("CodexrunProviderRefuses", "quota", {}),
+    ("CodexrunBudgetUsedUp", "runaway", BUDGET),
 ]
 
 
 @pytest.mark.disruptive
-@pytest.mark.parametrize(("alert", "scenario", "spec"), FAILING, ids=[row[0] for row in FAILING])
-def test_runs_that_fail(
-    lab: Lab, alerting: Alerting, alert: str, scenario: str, spec: Json
-) -> None:
-    job_type = lab.job_type(**spec)
-    with fired(alerting, alert):
-        # The first makes the series of the job type: increase() counts from what it saw before.
-        assert lab.ended(lab.run(job_type, scenario))["status"]["phase"] == "Failed"
+def test_runs_that_fail(lab: Lab, alerting: Alerting) -> None:
+    job_types = [lab.job_type(**spec) for *_, spec in FAILING]
+
+    def fail() -> None:
+        runs = [
+            lab.run(job_type, scenario)
+            for job_type, (_, scenario, _) in zip(job_types, FAILING, strict=True)
+        ]
+        assert [lab.ended(run)["status"]["phase"] for run in runs] == ["Failed"] * len(runs)
+
+    with fired(alerting, *(alert for alert, *_ in FAILING)):
+        # The first make the series of the job types: increase() counts from what it saw before.
+        fail()
         alerting.prometheus.until_scraped()
-        assert lab.ended(lab.run(job_type, scenario))["status"]["phase"] == "Failed"
-        alerting.until(alert, fires=True)
+        fail()
+        for job_type, (alert, *_) in zip(job_types, FAILING, strict=True):
+            alerting.until_fired(alert, job_type)
 
 
 @pytest.mark.disruptive
@@ -184,18 +245,96 @@ def test_an_operator_that_is_down(lab: Lab, alerting: Alerting) -> None:
         finally:
             lab.kubectl("scale", OPERATOR, "--replicas=1")
             lab.kubectl("rollout", "status", OPERATOR, "--timeout=120s")
-        for _ in patiently():
-            alerting.look_again()
-            if not alerting.fires("CodexrunOperatorDown"):
-                break
+        alerting.until_back("CodexrunOperatorDown")
+
+
+@contextmanager
+def small_volume(lab: Lab, facade: Facade, alerting: Alerting) -> Iterator[Path]:
+    """The api with its registry on a small volume, which is yielded, and as it was afterwards. What
+    its runs leave is lost."""
+    claim = lab.core.read_namespaced_persistent_volume_claim(CLAIM, NAMESPACE)
+    folder = Path(lab.core.read_persistent_volume(claim.spec.volume_name).spec.local.path)
+    mounted = False
+    try:
+        with fired(alerting, "CodexrunApiDown"):
+            with facade.away():
+                alerting.until("CodexrunApiDown", fires=True)
+                mount_over(folder)
+                mounted = True
+            alerting.until_back("CodexrunApiDown")
+        yield folder
+    finally:
+        with facade.away():
+            if mounted:
+                subprocess.run(["umount", folder], check=True)
+        alerting.look_again()
+
+
+def mount_over(folder: Path) -> None:
+    """Lay a small empty volume over a large one. The registry is taken along: to an empty one all
+    runs of the cluster would be new, and their logs gone."""
+    registry = [(file, file.read_bytes(), file.stat()) for file in folder.glob("registry.db*")]
+    options = f"size={VOLUME_BYTES},mode=0777"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", folder], check=True)
+    for file, content, stat in registry:
+        file.write_bytes(content)
+        os.chown(file, stat.st_uid, stat.st_gid)
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """A volume that somebody's file has filled, but for a part of the registry's share."""
+    file = folder / "filler"
+    free = shutil.disk_usage(folder).free
+    file.write_bytes(bytes(free - LEFT_BYTES))
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+@contextmanager
+def locked(registry: Path) -> Iterator[None]:
+    """A SQLite file that somebody else writes to all the time."""
+    with closing(sqlite3.connect(registry, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def edited(lab: Lab) -> Iterator[None]:
+    """A run with a time that the CRD lets through and no calendar of Python has."""
+    run = lab.phase(lab.run(lab.job_type(suspended=True), "message"), "Queued")
+    name = run["metadata"]["name"]
+    patch = json.dumps({"status": {"startedAt": "0000-01-01T00:00:00Z"}})
+    lab.kubectl("patch", "cxr", name, "--subresource=status", "--type=merge", "-p", patch)
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "cxr", name)
 
 
 @pytest.mark.disruptive
-def test_an_api_that_is_down(facade: Facade, alerting: Alerting) -> None:
-    with fired(alerting, "CodexrunApiDown"):
-        with facade.away():
-            alerting.until("CodexrunApiDown", fires=True)
-        for _ in patiently():
-            alerting.look_again()
-            if not alerting.fires("CodexrunApiDown"):
-                break
+def test_an_api_in_trouble(lab: Lab, facade: Facade, alerting: Alerting) -> None:
+    """It is away; its volume is full, so that a killed pod's log has a gap; its registry is locked;
+    and there is a run that neither it nor the operator can read."""
+    job_type = lab.job_type()
+    names = ("CodexrunArchiveFull", "CodexrunLogGaps", "CodexrunRegistryBehind")
+    unreadable = "CodexrunUnreadableObjects"
+    with small_volume(lab, facade, alerting) as folder, fired(alerting, *names, unreadable):
+        with filled(folder):
+            run = lab.in_a_command(lab.run(job_type, "sleep-300"))
+            with locked(folder / "registry.db"), edited(lab):
+                pod = lab.pod(run).metadata.name
+                lab.kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+                for part in ("operator", "api"):
+                    alerting.until(unreadable, service=f"codexrun-{part}", fires=True)
+                lab.ended(run)
+                alerting.until("CodexrunRegistryBehind", fires=True)
+            # Those of a log come last, and pass; a volume stays as full as it is.
+            alerting.until("CodexrunLogGaps", fires=True)
+            alerting.until("CodexrunArchiveFull", fires=True)
+            row = facade.until(run, "cancelled", log_closed=True)
+            assert row["log_complete"] is False
+        # The registry of the large volume has never had it.
+        lab.kubectl("delete", "cxr", run["metadata"]["name"])

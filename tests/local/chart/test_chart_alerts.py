@@ -288,6 +288,11 @@ def test_each_alert_has_a_case_that_fires() -> None:
     assert {case.alert for case in CASES if case.fires} == set(alerts())
 
 
+def test_each_alert_is_fired_on_a_cluster_too() -> None:
+    text = (ROOT / "tests/cluster/api/test_alerts_fire.py").read_text()
+    assert [name for name in alerts() if f'"{name}"' not in text] == []
+
+
 def exported() -> set[str]:
     found = set(FOREIGN)
     for component in ("operator", "api"):

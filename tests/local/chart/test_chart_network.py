@@ -2,12 +2,13 @@
 enforced by a network; the policies are read as their specification says (networkpolicies.py)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from networkpolicies import Outside, Pod, allowed
+from networkpolicies import End, Outside, Pod, allowed
 from test_chart import CHART, DEMO, Manifest, refusal, run
 from test_chart_properties import Choices
 
@@ -91,15 +92,22 @@ PAIRS = [
 ]
 
 
+@pytest.mark.parametrize("blocks", [True, False], ids=["as with Calico", "as with Cilium"])
 @pytest.mark.parametrize(
     ("mode", "network"),
     list(enumerate((DEFAULT, PUBLIC, CLOSED))),
     ids=("default", "public", "closed"),
 )
-def test_every_pair(mode: int, network: dict[str, Any], tmp_path: Path) -> None:
+def test_every_pair(mode: int, network: dict[str, Any], blocks: bool, tmp_path: Path) -> None:
+    """Whether or not the network takes an address block to mean pods."""
+
+    def end(of: End) -> End:
+        return replace(of, blocks=blocks) if isinstance(of, Pod) else of
+
     rendered = policies(tmp_path, network)
     found = {
-        name: allowed(rendered, source, target, port) for name, source, target, port, _ in PAIRS
+        name: allowed(rendered, end(source), end(target), port)
+        for name, source, target, port, _ in PAIRS
     }
     assert found == {name: wanted[mode] for name, *_, wanted in PAIRS}
 

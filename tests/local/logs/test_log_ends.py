@@ -2,12 +2,14 @@
 alone."""
 
 import asyncio
+import errno
 import json
 
 import manifests
 import pytest
 from prometheus_client import REGISTRY
 
+from codexrun_api.archive import archive as archive_module
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs.sealing import LogSealer
 from codexrun_core.errors import Unavailable
@@ -116,6 +118,31 @@ async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
     await settle(ends)
     assert answers == []
     assert archive.log(RUN).complete is False
+
+
+async def test_a_log_is_ended_once_there_is_room_again_and_by_one_line(
+    archive, ends, told, monkeypatch, caplog
+):
+    """It stayed open, and nobody was told, until the api began anew."""
+    before = cut_off()
+    rooms = [False, False, True, True]
+    write_whole = archive_module.write_whole
+
+    def full_at_first(*arguments):
+        if not rooms.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(*arguments)
+
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    monkeypatch.setattr(archive_module, "write_whole", full_at_first)
+    monkeypatch.setattr("codexrun_api.logs.sealing.RETRY_SECONDS", 0.0)
+    ends(moved("Failed", failure={"class": "evicted", "message": "memory", "retryable": True}))
+    await settle(ends)
+    assert (rooms, archive.log(RUN).complete) == ([], False)
+    assert archive.read(RUN, 0, 10_000).count(b"log.cut_off") == 1
+    assert [about[3] for about in told] == [False]
+    assert cut_off() == before + 1
+    assert [line.getMessage() for line in caplog.records].count("log.not_ended") == 1
 
 
 async def test_a_log_whose_row_was_removed_meanwhile_goes_too(archive):

@@ -4,11 +4,12 @@ import json
 import logging
 
 import pytest
+from fake_kube import FakeKube
 from prometheus_client import REGISTRY
 
 from codexrun_core.logs import JsonFormatter
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.unreadable import one_object
+from codexrun_core.unreadable import UNREADABLE, one_object
 
 
 def count(kind: str) -> float:
@@ -39,6 +40,15 @@ def test_whatever_it_raises_is_logged_once_a_version_and_counted_each_time(
     assert after == ["1", "1", "2"]
     assert count("pod") - before == 3
     assert [line.getMessage() for line in records(caplog)] == ["object.unreadable"] * 2
+
+
+def test_each_kind_that_is_watched_is_counted_from_0() -> None:
+    """An alert on an increase would miss the first of one that is not there before."""
+    paths = {path for path in vars(FakeKube()).values() if str(path).startswith("/api")}
+    assert len(paths) == 6
+    samples = [sample for family in UNREADABLE.collect() for sample in family.samples]
+    counted = {sample.labels["kind"] for sample in samples}
+    assert counted == {path.rpartition("/")[2].removesuffix("s") for path in paths}
 
 
 def test_the_end_of_the_process_passes() -> None:
