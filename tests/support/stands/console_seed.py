@@ -510,6 +510,13 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
             "conditions": conditions(now, age=1320, took=662, ended=False),
         },
     )
+    talk(console, ids["failed"], now - timedelta(seconds=1314), over=False)
+    spent = {"message": "The run's token budget is spent (maxTokens: 200000)."}
+    console.say(
+        ids["failed"],
+        said({"type": "turn.failed", "error": spent}, now - timedelta(seconds=652)),
+    )
+    console.archive.seal(ids["failed"], 1, complete=True)
     ids["done"] = console.run(
         "review-1b9aa",
         "Succeeded",
