@@ -226,7 +226,8 @@ def merge(row: RunRecord, state: RunRecord) -> RunRecord:
     changes. Only labels change after the end: people put them there. What an earlier version did
     not know of the end is filled in."""
     if row.terminal and state.terminal and state.resource_version >= row.resource_version:
-        later = {name: getattr(row, name) or getattr(state, name) for name in LATER_COLUMNS}
+        unknown = [name for name in LATER_COLUMNS if getattr(row, name) in (None, [])]
+        later = {name: getattr(state, name) for name in unknown}
         after = replace(row, labels=state.labels, **later)
         return row if after == row else replace(after, resource_version=state.resource_version)
     if row.terminal or (row.status == DELETED and not state.terminal):
