@@ -227,9 +227,10 @@ def merge(row: RunRecord, state: RunRecord) -> RunRecord:
     not know of the end is filled in."""
     if row.terminal and state.terminal and state.resource_version >= row.resource_version:
         unknown = [name for name in LATER_COLUMNS if getattr(row, name) in (None, [])]
-        later = {name: getattr(state, name) for name in unknown}
-        after = replace(row, labels=state.labels, **later)
-        return row if after == row else replace(after, resource_version=state.resource_version)
+        after = replace(row, **{name: getattr(state, name) for name in unknown})
+        if state.labels != row.labels:
+            after = replace(after, labels=state.labels, resource_version=state.resource_version)
+        return row if after == row else after
     if row.terminal or (row.status == DELETED and not state.terminal):
         return row
     if row.status != DELETED and is_later(row.revision, state.revision):

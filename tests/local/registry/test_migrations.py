@@ -102,7 +102,7 @@ async def test_outcomes_that_an_earlier_version_did_not_know_are_filled_when_see
         )
         await registry.record(replace(ended, resource_version=6))
         assert await registry.get(ended.run_id) == unfilled, "an older state fills nothing"
-        await registry.record(replace(ended, result="another message"))
+        await registry.record(replace(ended, result="another message", resource_version=9))
         assert await registry.get(ended.run_id) == ended
 
 
