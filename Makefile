@@ -77,8 +77,8 @@ bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; f
 	  PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python bench/run.py $(BENCH)
 
 .PHONY: screenshots
-screenshots: venv ## Every page of the console in both themes, into docs/console/
-	PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python dev/screenshots.py
+screenshots: venv ## The pictures of docs/console.md; with ALL=folder every page, to look at
+	PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python dev/screenshots.py $(ALL)
 
 .PHONY: lint
 lint: venv ## ruff, mypy --strict and the import contracts

@@ -1,15 +1,23 @@
-"""`make screenshots`: every page in both themes, into docs/console/."""
+"""`make screenshots`: the console's pictures that docs/console.md shows, into docs/console/.
+
+With a folder as argument: every page in both themes at two widths, into that folder, to look at.
+"""
 
 import asyncio
+import itertools
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from apistand import TOKEN
-from browsers import chromium, visiting
+from browsers import Visit, chromium, visiting
 from console_seed import fill
 from console_stand import running
 
+ROOT = Path(__file__).parents[1]
+LOGIN = "/console/login"
 PAGES = {
     "runs": "/console/runs",
     "run": "/console/runs/{running}",
@@ -24,55 +32,78 @@ PAGES = {
     "choose": "/console/start",
     "rerun": "/console/runs/{done}/rerun",
     "jobtypes": "/console/jobtypes",
-    "jobtype": "/console/jobtypes/code-review",
+    "jobtype": "/console/jobtypes/fix-test",
     "prompts": "/console/prompts",
     "prompt": "/console/prompts/code-review?version=v7&against=v6",
-    "cost": "/console/cost?days=14",
+    "cost": "/console/cost?days=14&by=label:team",
     "compare": "/console/compare?a={earlier}&b={done}",
     "health": "/console/health",
     "empty": "/console/runs?search=nothing-like-it",
     "error": "/console/runs/no-such-run",
+    "login": LOGIN,
 }
+WIDE = 1280  # pixels
+NARROW = 390  # of a phone
+HEIGHT = 860
 
 
-async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
+class Picture(NamedTuple):
+    """One page as it is to be seen."""
+
+    page: str  # of PAGES
+    theme: str  # light or dark
+    width: int = WIDE
+
+    @property
+    def file(self) -> str:
+        return f"{self.page}-{self.theme}{'' if self.width == WIDE else '-narrow'}.png"
+
+
+OF_DOCS = [
+    Picture("runs", "light"),
+    Picture("run", "dark"),
+    Picture("run-failed", "light"),
+    Picture("jobtype", "dark"),
+    Picture("prompt", "light"),
+    Picture("cost", "dark"),
+]
+EVERY = [
+    Picture(page, theme, width)
+    for width, theme, page in itertools.product((WIDE, NARROW), ("light", "dark"), PAGES)
+]
+
+
+async def shoot(pictures: Iterable[Picture], target: Path) -> None:
+    """Write the pictures of a team's afternoon into the folder."""
     with tempfile.TemporaryDirectory() as folder:
         async with running(Path(folder)) as console, chromium() as browser:
             ids = await fill(console)
-            for theme in ("light", "dark"):
-                size = {"width": width, "height": 860}
+            for picture in pictures:
+                size = {"width": picture.width, "height": HEIGHT}
                 async with visiting(
-                    browser, console.url, TOKEN, color_scheme=theme, viewport=size
+                    browser, console.url, TOKEN, color_scheme=picture.theme, viewport=size
                 ) as visit:
-                    for name, path in PAGES.items():
-                        if only and name not in only:
-                            continue
-                        page = await visit.page(path.format(**ids))
-                        if name != "error" and await page.locator(".code-big").count():
-                            raise SystemExit(
-                                name + " is an error page: " + await page.inner_text("main")
-                            )
-                        await page.wait_for_timeout(400)  # fonts and the chart
-                        await page.screenshot(
-                            path=target / f"{name}-{theme}.png", full_page=name != "runs"
-                        )
-                        await page.close()
-                if not only or "login" in only:
-                    context = await browser.new_context(color_scheme=theme, viewport=size)
-                    page = await context.new_page()
-                    await page.goto(console.url + "/console/login")
-                    await page.screenshot(path=target / f"login-{theme}.png")
-                    await context.close()
+                    if PAGES[picture.page] == LOGIN:
+                        await visit.context.clear_cookies()
+                    await _shoot(visit, picture, ids, target / picture.file)
+
+
+async def _shoot(visit: Visit, picture: Picture, ids: dict[str, str], file: Path) -> None:
+    page = await visit.page(PAGES[picture.page].format(**ids))
+    if picture.page != "error" and await page.locator(".code-big").count():
+        raise SystemExit(f"{picture.page} is an error page: {await page.inner_text('main')}")
+    await page.evaluate("document.fonts.ready")
+    await page.wait_for_timeout(400)  # the chart draws itself
+    await page.screenshot(path=file, full_page=picture.page != "runs")
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise SystemExit("usage: screenshots.py [FOLDER]")
+    target = Path(arguments[0]) if arguments else ROOT / "docs/console"
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(shoot(EVERY if arguments else OF_DOCS, target))
 
 
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[1] / "docs/console"
-    args = sys.argv[1:]
-    width = (
-        int(args.pop(0).removeprefix("--width="))
-        if args and args[0].startswith("--width=")
-        else 1280
-    )
-    target = root if width == 1280 else Path("/tmp/shots")
-    target.mkdir(parents=True, exist_ok=True)
-    asyncio.run(shoot(target, args, width))
+    main(sys.argv[1:])

@@ -6,6 +6,7 @@ import re
 import time
 import uuid
 from collections import Counter
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException
@@ -20,6 +21,10 @@ from codexrun_core.logs import CONTEXT, fields
 log = logging.getLogger("codexrun_api.http")
 
 VERSION_PREFIX = "/v1"
+# Paths of which a newer name says the same, and that one, relative to the path. The older names
+# stay: earlier command lines and users' scripts call them. `/v1/runs` and `/runs` are both current.
+SUCCESSORS = {"/runs/start": "../runs"}
+DEPRECATED_AT = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -41,7 +46,7 @@ class RequestMiddleware:
         request_id = header if _REQUEST_ID.fullmatch(header) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
-        exchange = _Exchange(request_id, receive, send, self.body_limit)
+        exchange = _Exchange(scope, request_id, receive, send, self.body_limit)
         metrics.IN_FLIGHT.inc()
         began = time.monotonic()
         try:
@@ -84,7 +89,10 @@ def drop_version(scope: Scope) -> None:
 class _Exchange:
     """One request's two directions, watched."""
 
-    def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
+    def __init__(
+        self, scope: Scope, request_id: str, receive: Receive, send: Send, limit: int
+    ) -> None:
+        self._scope = scope
         self.request_id = request_id
         self.status = 0
         self._receive = receive
@@ -102,7 +110,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self.request_id
+            if successor := SUCCESSORS.get(_route(self._scope)):
+                # RFC 9745: a date in seconds; RFC 5829: what to call instead
+                headers["Deprecation"] = f"@{int(DEPRECATED_AT.timestamp())}"
+                headers.append("Link", f'<{successor}>; rel="successor-version"')
         await self._send(message)
 
 
@@ -130,9 +143,14 @@ def _too_large(limit: int) -> HTTPException:
     )
 
 
+def _route(scope: Scope) -> str:
+    """Return the path of the route that was chosen, with its parameters' names."""
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
 def _log_answer(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-    route = getattr(scope.get("route"), "path", "unmatched")
+    route = _route(scope)
     metrics.REQUESTS.labels(method, route, str(status)).inc()
     metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO

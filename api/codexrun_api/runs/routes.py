@@ -1,4 +1,4 @@
-"""POST /runs/start, GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats.
+"""POST /runs (and /runs/start), GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats.
 
 Cancel and retry are in action_routes.py.
 """
@@ -152,6 +152,7 @@ class JobTypeStats(BaseModel):
 @router.post(
     "/runs/start",
     operation_id="startRun",
+    deprecated=True,  # http/middleware.py names its successor
     status_code=202,
     response_model_exclude_none=True,
     responses=responses.ENDED | answers(401, 403, 404, 409, 413, 422, 429, 500, 503),

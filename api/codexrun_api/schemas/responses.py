@@ -146,6 +146,24 @@ class RunView(BaseModel):
     labels: Annotated[dict[str, str], Field(description="The object's metadata.labels.")] = {}
     priority: Annotated[int, Field(description="Runs with a higher priority start first.")] = 0
     result: Annotated[str | None, Field(description="The final message, up to 2 KiB.")] = None
+    result_truncated: Annotated[
+        bool | None,
+        Field(
+            description=(
+                "Whether `result` is only the beginning; the artifact final-message.md has all of"
+                " it."
+            )
+        ),
+    ] = None
+    output: Annotated[
+        Any,
+        Field(
+            description=(
+                "The final message as JSON, which fits the job type's outputSchema; absent without"
+                " one, or if it is longer than 2 KiB (the artifact output.json has all of it)."
+            )
+        ),
+    ] = None
     error: Annotated[
         str | None,
         Field(description="Human-readable reason for a failure, rejection or cancellation."),

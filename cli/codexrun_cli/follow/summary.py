@@ -19,14 +19,15 @@ MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is w
 
 def summary(run: Run, terminal: Terminal) -> list[str]:
     """Return what came of the run, in a line or two."""
-    lasted = durations.lasted(dict(run), datetime.now(UTC))
+    now = datetime.now(UTC)
+    lasted = durations.lasted(dict(run), now)
     parts = [
         f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
         f"after {short_duration(lasted)}" if lasted is not None else "",
         f"{tokens(run)} tokens" if tokens(run) else "",
         cost(run),
     ]
-    text = clean(last_message(run)) if run["status"] != "succeeded" else ""
+    text = clean(last_message(run, now)) if run["status"] != "succeeded" else ""
     if run["status"] == "deleted":
         text = "it was deleted; how it ended is unknown"
     warnings = [clean(f"  warning: {warning}") for warning in run.get("warnings") or []]
@@ -41,7 +42,10 @@ def final_message(transport: Transport, run: Run) -> str:
     """Return all of the final message, where the api keeps it; what the run's record has
     elsewhere."""
     message = str(run.get("result") or "")
-    if transport.rest and len(message.encode()) >= MIN_CUT_BYTES:
+    cut = run.get("result_truncated")
+    if cut is None:  # the api, or the row, is of an earlier version
+        cut = len(message.encode()) >= MIN_CUT_BYTES
+    if transport.rest and cut:
         try:
             data = transport.data(f"/runs/{run['run_id']}/artifacts/final-message.md")
             return data.decode("utf-8", "replace")

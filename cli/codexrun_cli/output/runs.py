@@ -1,6 +1,7 @@
 """How runs look: their columns, their colours, and one of them in full. Pure."""
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from codexrun_cli import durations
@@ -44,9 +45,11 @@ WAITS = {
 }
 
 
-def last_message(run: Run) -> str:
+def last_message(run: Run, now: datetime) -> str:
     """Return why it waits or failed, or what the agent said last."""
     if run["status"] not in ENDED_STATUSES:
+        if provider := _waiting(run, now):
+            return provider
         reason = run.get("reason") or ""
         return WAITS.get(reason, "" if run["status"] == "running" else reason)
     if failure := run.get("failure"):
@@ -82,7 +85,7 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
             Column("DURATION", lambda run: _duration(run, now), right=True, optional=1),
             Column("TOKENS", tokens, right=True, optional=2),
             Column("COST", cost, right=True, optional=5),
-            Column("MESSAGE", last_message, flexible=True),
+            Column("MESSAGE", lambda run: last_message(run, now), flexible=True),
         ],
         wide=[
             Column("REASON", lambda run: run.get("reason") or ""),
@@ -119,6 +122,14 @@ def state(run: Run) -> str:
     return f"{text}, {queue(run)}" if queue(run) else text
 
 
+def _waiting(run: Run, now: datetime) -> str:
+    """Return until when a run waits for the model's provider; nothing for one that does not."""
+    until = durations.parsed(run.get("waiting_until"))
+    if until is None or until <= now:
+        return ""
+    return f"waiting for the provider until {_utc(until)}"
+
+
 def describe(
     run: Run,
     now: datetime,
@@ -133,7 +144,7 @@ def describe(
     sha256 = run.get("prompt_sha256")
     rows = [
         ("Name", run["name"]),
-        ("Status", state(run)),
+        ("Status", ", ".join(filter(None, (state(run), _waiting(run, now))))),
         ("Job type", run["job_type"]),
         ("About", run.get("title") or ""),
         (
@@ -182,6 +193,8 @@ def describe(
     text = "".join(f"{label + ':':<{label_width}}{styled(label, value)}\n" for label, value in rows)
     text += details.sections(more, now, terminal)
     if result := run.get("result"):
+        if output := run.get("output"):
+            result = json.dumps(output, indent=2, ensure_ascii=False)
         text += f"\nThe agent said:\n{_block(result)}"
     return text
 
@@ -233,9 +246,11 @@ def _by(run: Run) -> str:
 
 def _when(text: str | None, now: datetime) -> str:
     when = durations.parsed(text)
-    return (
-        f"{when.strftime('%Y-%m-%d %H:%M:%S')} UTC ({durations.age(text, now)} ago)" if when else ""
-    )
+    return f"{_utc(when)} ({durations.age(text, now)} ago)" if when else ""
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _usage(usage: Usage) -> str:

@@ -63,6 +63,8 @@ class Run(TypedDict):
     labels: NotRequired[dict[str, str]]
     priority: NotRequired[int]
     result: NotRequired[str | None]
+    result_truncated: NotRequired[bool | None]
+    output: NotRequired[Any]
     error: NotRequired[str | None]
     failure_class: NotRequired[str | None]
     failure: NotRequired[Failure | None]

@@ -116,6 +116,8 @@ runs = sa.Table(
     _column("log_note", SafeText),
     _column("params", sa.JSON, null=False),
     _column("result", SafeText),
+    _column("result_truncated", sa.Boolean),
+    _column("output", sa.JSON(none_as_null=True)),
     _column("error", SafeText),
     _column("spec", sa.JSON, null=False),
     sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),

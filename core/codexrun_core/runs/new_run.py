@@ -1,7 +1,7 @@
 """How a CodexRun is built, fingerprinted and repeated, by the REST api and by the command
 line. Pure.
 
-A request is what a caller sends to POST /runs/start, in the REST API's field names. Standard
+A request is what a caller sends to POST /runs, in the REST API's field names. Standard
 library only: the command line imports this module at every start.
 """
 

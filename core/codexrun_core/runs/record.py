@@ -10,6 +10,7 @@ from codexrun_core.resources import CodexRun, Usage
 from codexrun_core.resources.codexrun import MAX_USER_CHARACTERS
 from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
+from codexrun_core.schemas.nesting import cut
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
@@ -43,7 +44,9 @@ class RunRecord:
     model: str | None = None
     effort: str | None = None
     params: dict[str, Any] = field(default_factory=dict)  # the inputs
-    result: str | None = None  # the final message
+    result: str | None = None  # the final message, cut at 2 KiB
+    result_truncated: bool | None = None  # whether it was; not known of earlier versions' rows
+    output: Any = None  # the final message as JSON, where its job type has an outputSchema
     error: str | None = None
     failure_class: str | None = None
     retryable: bool = False
@@ -103,6 +106,7 @@ def record_of(run: CodexRun) -> RunRecord:
     meta = run.metadata
     spec = run.spec
     status = run.status
+    result = status.result
     created = _utc(meta.creation_timestamp) or NEVER
     times = [
         created,
@@ -133,7 +137,9 @@ def record_of(run: CodexRun) -> RunRecord:
         model=_for_index(status.model or spec.model),
         effort=spec.effort,
         params=spec_json.get("inputs", {}),
-        result=status.result.message if status.result else None,
+        result=result.message if result else None,
+        result_truncated=result.truncated if result else None,
+        output=cut(result.output) if result else None,
         error=error,
         failure_class=status.failure.class_.value if status.failure else None,
         retryable=bool(status.failure and status.failure.retryable),
@@ -210,19 +216,21 @@ USAGE_COLUMNS = (
     "usage_complete",
 )
 LOG_COLUMNS = ("log_path", "log_bytes", "log_complete", "log_note")
+# Outcomes that the rows of earlier versions do not have, and get when their run is seen again.
+LATER_COLUMNS = ("commit_id", "warnings", "result_truncated", "output")
 
 
 def merge(row: RunRecord, state: RunRecord) -> RunRecord:
     """Return what the row becomes when this state of its run is seen: terminal is final, nothing
     goes back, and of two states in one phase the later one stands. The row itself if nothing
-    changes. Only labels change after the end: people put them there."""
-    if (
-        row.terminal
-        and state.terminal
-        and state.labels != row.labels
-        and state.resource_version >= row.resource_version
-    ):
-        return replace(row, labels=state.labels, resource_version=state.resource_version)
+    changes. Only labels change after the end: people put them there. What an earlier version did
+    not know of the end is filled in."""
+    if row.terminal and state.terminal and state.resource_version >= row.resource_version:
+        unknown = [name for name in LATER_COLUMNS if getattr(row, name) in (None, [])]
+        after = replace(row, **{name: getattr(state, name) for name in unknown})
+        if state.labels != row.labels:
+            after = replace(after, labels=state.labels, resource_version=state.resource_version)
+        return row if after == row else after
     if row.terminal or (row.status == DELETED and not state.terminal):
         return row
     if row.status != DELETED and is_later(row.revision, state.revision):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from earlier import EARLIER, ROLLED_BACK_TO, Release, release
+from earlier import Release, release
+from earlier_tree import EARLIER, ROLLED_BACK_TO
 from lab import NAMESPACE, ROOT, Json, Lab
 from rest_facade import Facade
 

@@ -3,6 +3,7 @@ REST and on the cluster."""
 
 import json
 import re
+import textwrap
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from manifests import job_type
 
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import Plain, status_line
-from codexrun_cli.output import details, usage
+from codexrun_cli.output import details, runs, usage
 from codexrun_cli.terminal import Terminal
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -173,6 +174,47 @@ def test_every_other_status_has_its_next_command(stand: Stand, phase: str, comma
     name = stand.start()
     stand.phase(name, phase, reason=phase)
     assert stand.cli("status", name).err == f"next: {command.format(name=name)}\n"
+
+
+def test_an_output_is_shown_in_lines_and_is_json_for_programs(both: Stand) -> None:
+    name = both.start()
+    output = {"findings": [{"line": 3, "column": None}], "grade": "A"}
+    both.end(name, result={"message": json.dumps(output), "output": output})
+    text = both.until(lambda: "said:" in (t := both.cli("status", name).out) and t)
+    assert text.endswith(
+        "The agent said:\n" + textwrap.indent(json.dumps(output, indent=2), "  ") + "\n"
+    )
+    assert json.loads(both.cli("status", name, "-o", "json").out)["output"] == output
+    (listed,) = json.loads(both.cli("list", "-o", "json").out)["runs"]
+    assert listed["output"] == output
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({}, "running", ""),
+        (
+            {"waiting_until": "2026-01-31T12:03:04.5Z"},
+            "running, waiting for the provider until 2026-01-31 12:03:04 UTC",
+            "waiting for the provider until 2026-01-31 12:03:04 UTC",
+        ),
+        ({"waiting_until": "2026-01-31T11:59:59Z"}, "running", ""),
+        (
+            {"waiting_until": "2026-01-31T14:03:04+02:00"},
+            "running, waiting for the provider until 2026-01-31 12:03:04 UTC",
+            "waiting for the provider until 2026-01-31 12:03:04 UTC",
+        ),
+    ],
+    ids=["does not wait", "waits", "has waited", "in another zone"],
+)
+def test_a_run_that_waits_for_the_provider_says_so(
+    fields: dict[str, str], status: str, message: str
+) -> None:
+    run: Any = {"name": "mine", "run_id": "x", "job_type": "hello", "status": "running"}
+    run |= {"usage": {}, **fields}
+    shown = runs.describe(run, NOON, Terminal())
+    assert re.search(rf"^Status: +{re.escape(status)}$", shown, re.M)
+    assert runs.last_message(run, NOON) == message
 
 
 def test_tokens_and_money_against_their_limits(both: Stand) -> None:

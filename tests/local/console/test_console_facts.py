@@ -254,7 +254,7 @@ async def test_an_empty_list_shows_three_ways_to_start_a_run(tmp_path: Path) -> 
             for way in (
                 "codexrun start hello",
                 "kubectl -n codexrun create -f",
-                "/runs/start",
+                '"$CODEX_CONTROL_URL/runs"',
                 "No runs yet",
             )
         )

@@ -77,6 +77,35 @@ async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_ag
         assert await registry.counts(Filter(labels=parse_selector("team=a"))) == {"succeeded": 1}
 
 
+async def test_outcomes_that_an_earlier_version_did_not_know_are_filled_when_seen_again(
+    url: str,
+) -> None:
+    """The rest of how a run ended stays as it was recorded."""
+    ended = row(
+        0,
+        "succeeded",
+        resource_version=7,
+        result='{"ok": true}',
+        result_truncated=False,
+        output={"ok": True},
+        commit_id="a" * 40,
+        warnings=["files of Git LFS"],
+    )
+    async with await Registry.open(url) as registry:
+        await registry.migrate()
+        await registry.record(ended)
+        await on(registry, lambda connection: schema.downgrade(connection, "0006"))
+        await registry.migrate()
+        unfilled = await registry.get(ended.run_id)
+        assert unfilled == replace(
+            ended, result_truncated=None, output=None, commit_id=None, warnings=[]
+        )
+        await registry.record(replace(ended, resource_version=6))
+        assert await registry.get(ended.run_id) == unfilled, "an older state fills nothing"
+        await registry.record(replace(ended, result="another message", resource_version=9))
+        assert await registry.get(ended.run_id) == ended
+
+
 async def test_the_tables_are_what_the_chain_makes(registry: Registry) -> None:
     """`alembic check`: no difference that a migration would have to make."""
     await on(registry, schema.compare)

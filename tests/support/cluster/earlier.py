@@ -1,28 +1,18 @@
 """An earlier commit as a release: its files, its chart, and its images built by its own
 launcher."""
 
-import io
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
-from lab import ROOT
+from earlier_tree import tree_of
 
-from codexrun_cluster.paths import find_paths
 from codexrun_core.registry import schema
 
-# Main as it was before upgrades were tested. Move it on when a version has been released.
-EARLIER = "6fd06f6d09c738f25f6927bd6c25d6b957d74ea1"
-# An early state of main that works on a registry which a newer version has added to. Once EARLIER
-# does, one is enough.
-ROLLED_BACK_TO = "0595962f372bcfc0ec51368ab0ad4722e918d4a0"
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -73,9 +63,7 @@ def release(commit: str) -> Release:
 
     Skips the test where a shallow clone has not got the commit.
     """
-    tree = find_paths().cache / "earlier" / commit
-    if not tree.exists():
-        _extract(commit, tree)
+    tree = tree_of(commit)
     # `make image` of that commit, without make and what it takes from the environment.
     environ = {
         name: value
@@ -99,29 +87,6 @@ def release(commit: str) -> Release:
     assert built.returncode == 0, built.stdout + built.stderr
     image, agent_image = re.findall(r"^built (\S+)$", built.stdout, re.MULTILINE)
     return Release(tree, image, agent_image)
-
-
-def _extract(commit: str, tree: Path) -> None:
-    if _git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
-        shallow = _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
-        assert shallow, (
-            f"{commit} is not in the history any more; name another commit in {__file__}"
-        )
-        pytest.skip(
-            f"this clone is shallow and has not got {commit}, which is upgraded from: git fetch"
-            " --unshallow"
-        )
-    archive = _git("archive", commit)
-    assert archive.returncode == 0, archive.stderr.decode()
-    partial = tree.with_name(f"{tree.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(partial, filter="data")
-    partial.rename(tree)
-
-
-def _git(*words: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=False)
 
 
 def _named(image: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from manifests import job_type, prompt
 
 from codexrun_core.runs.record import RunRecord
 
+TEAMS = {"code-review": "payments", "fix-test": "platform", "release-notes": "release"}
 REVIEW = """Review the change in `/workspace` against `main`.
 
 Look for: {{focus}}
@@ -415,6 +416,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Stopping",
         age=380,
         job_type="release-notes",
+        labels={"team": TEAMS["release-notes"]},
         user="release-bot",
         origin="kubectl",
         inputs={"version": "2.4"},
@@ -426,6 +428,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Running",
         age=500,
         job_type="fix-test",
+        labels={"team": TEAMS["fix-test"]},
         user="ci",
         origin="api",
         inputs={"test": "tests/test_ledger.py::test_sum"},
@@ -436,6 +439,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Running",
         age=410,
         job_type="fix-test",
+        labels={"team": TEAMS["fix-test"]},
         user="ci",
         origin="api",
         inputs={"test": "tests/test_api.py::test_slow"},
@@ -446,6 +450,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Queued",
         age=240,
         job_type="fix-test",
+        labels={"team": TEAMS["fix-test"]},
         user="ci",
         origin="api",
         inputs={"test": "tests/test_web.py::test_login"},
@@ -460,6 +465,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Starting",
         age=9,
         job_type="code-review",
+        labels={"team": TEAMS["code-review"]},
         inputs=focus,
         spec=space,
         status=used("code-review", "v7") | {"model": "gpt-5.5", "reason": "ImagePull"},
@@ -469,6 +475,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Running",
         age=150,
         job_type="code-review",
+        labels={"team": TEAMS["code-review"]},
         user="platform",
         origin="api",
         inputs=focus,
@@ -487,6 +494,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         age=1320,
         took=662,
         job_type="fix-test",
+        labels={"team": TEAMS["fix-test"]},
         user="ci",
         origin="api",
         inputs={"test": "tests/test_pay.py"},
@@ -502,12 +510,20 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
             "conditions": conditions(now, age=1320, took=662, ended=False),
         },
     )
+    talk(console, ids["failed"], now - timedelta(seconds=1314), over=False)
+    spent = {"message": "The run's token budget is spent (maxTokens: 200000)."}
+    console.say(
+        ids["failed"],
+        said({"type": "turn.failed", "error": spent}, now - timedelta(seconds=652)),
+    )
+    console.archive.seal(ids["failed"], 1, complete=True)
     ids["done"] = console.run(
         "review-1b9aa",
         "Succeeded",
         age=1860,
         took=207,
         job_type="code-review",
+        labels={"team": TEAMS["code-review"]},
         user="platform",
         origin="cli",
         inputs=focus,
@@ -530,6 +546,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         age=5400,
         took=311,
         job_type="code-review",
+        labels={"team": TEAMS["code-review"]},
         user="platform",
         origin="cli",
         inputs={**focus, "depth": "normal"},
@@ -548,6 +565,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         "Rejected",
         age=2700,
         job_type="code-review",
+        labels={"team": TEAMS["code-review"]},
         user="ada",
         origin="kubectl",
         inputs={},
@@ -564,6 +582,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         age=3000,
         took=120,
         job_type="release-notes",
+        labels={"team": TEAMS["release-notes"]},
         user="ada",
         inputs={"version": "2.3"},
         status=used("release-notes", "v2")
@@ -613,6 +632,7 @@ async def _history(console: Console, count: int, now: datetime) -> None:
                 name=f"{kind}-{dice.getrandbits(24):06x}",
                 namespace="codexrun",
                 job_type=kind,
+                labels={"team": TEAMS[kind]},
                 status=status,
                 created_at=created,
                 updated_at=created + took,

@@ -1,7 +1,12 @@
 """Other names of the same, and what of a run changes after its start."""
 
+from datetime import UTC, datetime
+from urllib.parse import urljoin
+
 import pytest
 from apistand import Stand
+
+from codexrun_api.app import openapi_document
 
 
 async def test_a_version_may_stand_before_every_path(stand: Stand) -> None:
@@ -21,6 +26,32 @@ async def test_a_run_is_posted_to_the_runs(stand: Stand) -> None:
     created = await stand.http.post("/v1/runs", json=body, headers={"Idempotency-Key": '"k"'})
     again = await stand.http.post("/runs/start", json=body, headers={"Idempotency-Key": '"k"'})
     assert (created.status_code, again.json()["run_id"]) == (202, created.json()["run_id"])
+
+
+DEPRECATED = [
+    (method, path)
+    for path, operations in openapi_document()["paths"].items()
+    for method, operation in operations.items()
+    if operation.get("deprecated")
+]
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+@pytest.mark.parametrize(("method", "path"), DEPRECATED)
+async def test_every_answer_of_an_older_name_says_which_name_is_newer(
+    stand: Stand, method: str, path: str, prefix: str
+) -> None:
+    """RFC 9745 and RFC 8288; errors too, since a script may see nothing else."""
+    body = {"job_type": "hello", "inputs": {"name": "x"}}
+    for json, code in ((body, 202), ({}, 422)):
+        old = await stand.http.request(method, prefix + path, json=json)
+        assert (old.status_code, old.headers["Deprecation"][0]) == (code, "@")
+        assert datetime.fromtimestamp(int(old.headers["Deprecation"][1:]), UTC).year >= 2026
+        assert old.links["successor-version"]["url"] == "../runs"
+        newer = urljoin(str(old.url), old.links["successor-version"]["url"])
+        new = await stand.http.request(method, newer, json=json)
+        assert (new.status_code, new.url.path) == (code, f"{prefix}/runs")
+        assert "Deprecation" not in new.headers
 
 
 async def test_a_priority_can_change_until_the_end(stand: Stand) -> None:

@@ -1,6 +1,7 @@
 """POST /runs/start: what is accepted, what is refused, and what stays behind."""
 
 import asyncio
+import json
 
 import pytest
 from apistand import Stand
@@ -211,6 +212,24 @@ async def test_wait_answers_when_the_run_has_ended(stand: Stand) -> None:
         "succeeded",
         "hi",
     )
+
+
+async def test_an_ended_run_has_its_output_as_json(stand: Stand) -> None:
+    """In a list too; what is null in it stays, and what does not exist is absent."""
+    name = (await stand.start()).json()["name"]
+    output = {"findings": [{"line": 3, "column": None}], "grade": "A"}
+    message = json.dumps(output)
+    await stand.finish(name, result={"message": message, "truncated": False, "output": output})
+    await stand.mirrored()
+    run = (await stand.http.get(f"/runs/{name}")).json()
+    assert (run["result"], run["result_truncated"], run["output"]) == (message, False, output)
+    assert (await stand.http.get("/runs")).json()["runs"][0]["output"] == output
+    plain = (await stand.start()).json()["name"]
+    await stand.finish(plain, result={"message": "Done.", "truncated": True})
+    await stand.mirrored()
+    run = (await stand.http.get(f"/runs/{plain}")).json()
+    assert run["result_truncated"] is True
+    assert "output" not in run
 
 
 async def test_a_wait_that_the_run_outlasts_is_still_202(stand: Stand) -> None:

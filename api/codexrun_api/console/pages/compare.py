@@ -14,6 +14,7 @@ from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
 from codexrun_api.console.view.status_text import state_of
+from codexrun_api.console.view.transcript import final_message
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import CurrentServices
@@ -113,6 +114,10 @@ def _change(new: float | None, old: float | None) -> str:
     return f"{(new - old) / old:+.0%}"
 
 
+def _message(record: RunRecord) -> str:
+    return final_message(record.result or "").text
+
+
 def _differences(
     a: RunRecord, b: RunRecord, prompts: Sequence[StoredPrompt | None]
 ) -> dict[str, Markup]:
@@ -122,5 +127,5 @@ def _differences(
             as_yaml(a.spec, sort_keys=True), as_yaml(b.spec, sort_keys=True), a.name, b.name
         ),
         "prompt": safe_html.diff(old.text, new.text, a.name, b.name) if old and new else Markup(),
-        "result": safe_html.diff(a.result or "", b.result or "", a.name, b.name),
+        "result": safe_html.diff(_message(a), _message(b), a.name, b.name),
     }

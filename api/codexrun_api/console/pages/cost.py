@@ -82,8 +82,9 @@ def read_cost_query(params: Mapping[str, str], today: date) -> CostQuery:
         first = last - timedelta(days=MAX_DAYS - 1)
         problems.append(f"at most {MAX_DAYS} days can be shown")
     by = params.get("by", "")
-    if by == LABEL_PREFIX.rstrip(":"):
-        by = f"{LABEL_PREFIX}{params['label'].strip()}" if params.get("label", "").strip() else ""
+    label = params.get("label", "").strip()
+    if by in ("", LABEL_PREFIX.rstrip(":")):  # a label's key alone says enough
+        by = f"{LABEL_PREFIX}{label}" if label else ""
     if by:
         try:
             check_grouping(by)
@@ -119,7 +120,8 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
     today = datetime.now(UTC).date()
     query = read_cost_query(request.query_params, today)
     run_filter = query.filter
-    groupings = [*TABLES, *([query.by] if query.by not in ("", "day", *TABLES) else [])]
+    chosen = [query.by] if query.by not in ("", "day") else []
+    groupings = list(dict.fromkeys([*chosen, *TABLES]))  # what was asked for comes first
     total, top, (by_day, *groups) = await asyncio.gather(
         services.registry.stats(run_filter),
         _most_expensive_runs(services, run_filter),
@@ -136,7 +138,6 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
         "total": total,
         "per_day": _every_day(query, by_day),
         "tables": {title: _scale(sums) for title, sums in tables.items()},
-        "chosen": title_of(query.by) if query.by else "",
         "prices": services.prices,
         "top": top,
         "today": today,

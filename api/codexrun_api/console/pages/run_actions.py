@@ -104,13 +104,14 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
     pairs = [(name, str(value)) for name, value in form.multi_items()]
     query = read_list_query(pairs)
     verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
-    matching = form.get("scope") == "matching"
     ids = [str(value) for value in form.getlist("run")]
+    # Who has filtered the list to what they want need not select all of it as well.
+    matching = form.get("scope") == "matching" or (not ids and query.filtered)
     if not matching and not ids:
         raise Problem(
             422,
             "nothing-selected",
-            "no run is selected; select some, or choose all that match the filter",
+            "no run is selected; select some, or filter the list to those that you mean",
         )
     if len(ids) > MAX_BULK_RUNS:
         raise Problem(

@@ -6,6 +6,10 @@
     if (!box || !rows.length || !window.uPlot) return;
     const days = rows.map((row) => Date.parse(row.dataset.day + "T00:00:00Z") / 1000);
     const dollars = rows.map((row) => Number(row.dataset.usd));
+    const dollarsOf = (ticks) => {
+        const digits = ticks.every(Number.isInteger) ? 0 : 2;
+        return (tick) => "$" + tick.toFixed(digits);
+    };
     let plot = null;
     function draw() {
         const style = getComputedStyle(document.documentElement),
@@ -30,6 +34,7 @@
                 height: 200,
                 cursor: { y: false },
                 legend: { live: true },
+                hooks: { ready: [(u) => u.setLegend({ idx: days.length - 1 })] }, // the last day
                 tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "UTC"),
                 scales: {
                     x: { range: (u, min, max) => [min - 43200, max + 43200] },
@@ -43,7 +48,7 @@
                             ticks.map((t) => new Date(t * 1000).toISOString().slice(5, 10)),
                         incrs: [86400, 86400 * 2, 86400 * 7],
                     },
-                    { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => "$" + t) },
+                    { ...axis, size: 56, values: (u, ticks) => ticks.map(dollarsOf(ticks)) },
                 ],
                 series: [
                     {
@@ -58,7 +63,7 @@
                         width: 0,
                         paths: uPlot.paths.bars({ size: [0.6, 60], radius: 0.15 }),
                         points: { show: false },
-                        value: (u, v) => (v == null ? "–" : "$" + v.toFixed(2)),
+                        value: (u, v, series, idx) => (idx == null ? "–" : rows[idx].dataset.cost),
                     },
                 ],
             },

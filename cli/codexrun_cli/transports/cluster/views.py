@@ -41,6 +41,8 @@ _RUN_FIELDS = (
     "labels",
     "priority",
     "result",
+    "result_truncated",
+    "output",
     "error",
     "failure_class",
     "usage_complete",

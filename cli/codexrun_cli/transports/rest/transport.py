@@ -30,7 +30,7 @@ class Rest:
     def start(self, request: Json, key: str | None) -> Run:
         run: Run = self.http.json(
             "POST",
-            "/runs/start",
+            "/runs/start",  # the name that earlier apis know too
             body={"when_full": "Queue", **request},
             headers=_post_headers(key),
         )
