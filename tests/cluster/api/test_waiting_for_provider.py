@@ -15,9 +15,12 @@ def test_row_and_console_say_until_when_a_run_waits(lab: Lab, facade: Facade) ->
     run = lab.run(lab.job_type(), f"429-wait-{SECONDS}")
     run_id = run["metadata"]["uid"]
     deadline = time.monotonic() + PATIENCE
-    while (until := facade.row(run).get("waiting_until")) is None:
-        assert time.monotonic() < deadline, facade.row(run)
+    row = facade.row(run)
+    while row.get("waiting_until") is None or row["status"] != "running":  # both come by themselves
+        assert time.monotonic() < deadline, row
         time.sleep(0.1)
+        row = facade.row(run)
+    until = row["waiting_until"]
     with httpx.Client(base_url=facade.url, timeout=90, follow_redirects=True) as visitor:
         visitor.post("/console/login", data={"token": lab.env["CODEX_CONTROL_TOKEN"]})
         page = visitor.get(f"/console/runs/{run_id}").text

@@ -65,7 +65,7 @@ ENDINGS = [
         "larger than any node",
         "hello",
         "unschedulable",
-        "larger than any node",
+        "exceed every node",
         {"resources": {"requests": {"cpu": "1000"}}},
     ),
     Ending(

@@ -95,9 +95,10 @@ def test_base64_that_is_broken_into_lines_is_masked(width):
 
 
 KEY = b"k" * 32
+IN_NO_FORM = st.text("*", max_size=3)  # a digit may be the end of a longer form
 
 
-@given(SECRET, DIGITS, DIGITS, st.integers(0, 9))
+@given(SECRET, IN_NO_FORM, IN_NO_FORM, st.integers(0, 9))
 def test_digests_mask_every_form_that_the_values_mask(secret, before, after, choice):
     mask = mask_of(secret)
     form = mask._forms[choice % len(mask._forms)]
