@@ -55,6 +55,7 @@ def start(facade: Facade, job_type: str, scenario: str, key: str, **more: object
                 timeout=15,
             )
         except AWAY:
+            time.sleep(0.5)
             continue
         if answer.status_code in (202, 429):
             return answer.json() if answer.status_code == 202 else {}

@@ -55,7 +55,7 @@ ENDINGS = [
         "hello",
         "image",
         "codexrun.invalid/none",
-        {"image": "codexrun.invalid/none:1", "limits": {**LIMITS, "startSeconds": 25}},
+        {"image": "codexrun.invalid/none:1", "limits": {**LIMITS, "startSeconds": 60}},
     ),
     Ending(
         "image with a bad name", "hello", "image", "InvalidImageName", {"image": "Not an image"}

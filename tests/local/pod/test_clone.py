@@ -419,7 +419,7 @@ WRONG = [
         "no such ref",
         "/public/app.git",
         {"ref": "nope"},
-        "neither a branch nor a tag 'nope'; its branches: lfs, main, topic/a",
+        "has no branch or tag 'nope'; its branches: lfs, main, topic/a",
     ),
     ("no such full ref", "/public/app.git", {"ref": "refs/pull/9/head"}, "no ref 'refs/pull/9/"),
     ("no such ref of a shallow clone", "/public/app.git", {"ref": "no", "depth": 1}, "no ref 'no'"),

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[3]
 
 def codexrun(*arguments: str) -> Result:
     return CliRunner().invoke(
-        app, arguments, prog_name="codexrun", env={"COLUMNS": "80", "NO_COLOR": "1"}
+        app,
+        arguments,
+        prog_name="codexrun",
+        env={"COLUMNS": "80", "NO_COLOR": "1", "CODEX_CONTROL_URL": None},
     )
 
 
