@@ -141,7 +141,7 @@ def check_refusal(answer: Answer, status: int) -> None:
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
     detail = json.loads(answer.body)["detail"]
-    assert " are above " in detail
+    assert " exceed " in detail
     assert "; " in detail, "it says what to do"
 
 

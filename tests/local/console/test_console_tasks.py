@@ -221,7 +221,7 @@ async def test_which_prompt_version_is_better(console: Console, visit: Visit) ->
     async with task(visit, "which prompt version is better") as hand:
         await hand.click(hand.page.get_by_role("link", name="Prompts"))
         await hand.click(hand.page.get_by_role("link", name="better v2"))
-        table = hand.page.get_by_role("table", name="How each version does")
+        table = hand.page.get_by_role("table", name="Results by version")
         for version, facts in (("v1", ["50%", "timeout 1"]), ("v2", ["100%", "–"])):
             row = table.get_by_role("row").filter(has_text=version)
             for fact in facts:
