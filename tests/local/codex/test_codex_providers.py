@@ -98,13 +98,13 @@ REFUSED = [
     Refused(
         "OpenAI",
         providers.OpenAI,
-        "the provider does not take the job type's outputSchema",
+        "the provider does not accept the job type's outputSchema",
         options={"schema": LOOSE},
     ),
     Refused(
         "Azure OpenAI",
         providers.Azure,
-        "model.upstreamURL has to end where /responses begins",
+        "model.upstreamURL must be the base URL of a Responses API",
         options={"upstream": "{url}/openai"},
     ),
     Refused(
@@ -120,7 +120,7 @@ REFUSED = [
     Refused(
         "vLLM",
         providers.SingleTurnVLLM,
-        "the endpoint refuses the request and would refuse it again",
+        "the endpoint rejects the request and would reject it again",
         requests=2,
     ),
     Refused("LiteLLM", providers.SpentLiteLLM, "the account's quota is used up", "quota"),
@@ -130,7 +130,10 @@ REFUSED = [
     ),
     Refused("LiteLLM", providers.ChattingLiteLLM, "the endpoint has to speak the Responses API"),
     Refused(
-        "OpenRouter", providers.ModeratedOpenRouter, "the provider's own policy refuses", "policy"
+        "OpenRouter",
+        providers.ModeratedOpenRouter,
+        "the provider's usage policy rejects the prompt",
+        "policy",
     ),
     Refused("OpenRouter", providers.SpentOpenRouter, "the account's quota is used up", "quota"),
     Refused(
@@ -139,16 +142,16 @@ REFUSED = [
         "the endpoint does not have this model",
         options={"model": "gpt-6-sol"},
     ),
-    Refused("Ollama", providers.OldOllama, "nothing answers there"),
+    Refused("Ollama", providers.OldOllama, "there is no such path"),
     Refused(
         "a corporate proxy",
         providers.LoginProxy,
-        "a proxy or firewall on the way has answered, not the model",
+        "a proxy or firewall on the way answered instead of the model",
     ),
     Refused(
         "a corporate proxy",
         providers.BlockingProxy,
-        "a proxy or firewall on the way has answered, not the model",
+        "a proxy or firewall on the way answered instead of the model",
     ),
 ]
 
