@@ -152,7 +152,7 @@ async def test_a_network_that_is_cut_loses_and_doubles_no_line(
                 assert through.cut()
         await expect(page.locator("main")).to_contain_text("Succeeded after", timeout=PATIENCE)
         await expect(page.locator("#log")).to_contain_text("run.ended", timeout=PATIENCE)
-        async with httpx.AsyncClient(base_url=url) as rest:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as rest:
             raw = (
                 await rest.get(f"{path}/logs", headers={"Authorization": f"Bearer {token}"})
             ).text
@@ -170,7 +170,10 @@ async def test_the_log_in_the_browser_is_the_log_that_rest_has(
     url = lab.env["CODEX_CONTROL_URL"]
     token = lab.env["CODEX_CONTROL_TOKEN"]
     run = lab.ended(lab.run(job_type, "message"))["metadata"]["uid"]
-    async with visiting(browser, url, token) as visit, httpx.AsyncClient(base_url=url) as rest:
+    async with (
+        visiting(browser, url, token) as visit,
+        httpx.AsyncClient(base_url=url, timeout=60) as rest,
+    ):
         raw = (
             await rest.get(f"/runs/{run}/logs", headers={"Authorization": f"Bearer {token}"})
         ).text

@@ -63,7 +63,7 @@ async def through(console: Console) -> AsyncIterator[Through]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def http(console: Console) -> AsyncIterator[httpx.AsyncClient]:
     """A browser without a screen, logged in."""
-    async with httpx.AsyncClient(base_url=console.url, follow_redirects=False) as client:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as client:
         answer = await client.post("/console/login", data={"token": TOKEN})
         assert answer.status_code == 303, answer.text
         yield client

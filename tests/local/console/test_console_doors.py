@@ -101,7 +101,7 @@ async def test_the_root_leads_to_the_list(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_stranger_is_sent_to_the_login_and_back_from_it(console: Console) -> None:
-    async with httpx.AsyncClient(base_url=console.url) as stranger:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as stranger:
         sent = await stranger.get("/console/runs?status=failed")
         assert (sent.status_code, sent.headers["location"]) == (
             303,
@@ -128,14 +128,14 @@ async def test_a_stranger_is_sent_to_the_login_and_back_from_it(console: Console
     ["https://evil.example/", "//evil.example", "/\\evil.example", "/runs", "javascript:alert(1)"],
 )
 async def test_the_way_back_leads_nowhere_else(console: Console, back: str) -> None:
-    async with httpx.AsyncClient(base_url=console.url) as client:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as client:
         answer = await client.post("/console/login", data={"token": TOKEN, "back": back})
         assert answer.headers["location"] == "/console/runs"
 
 
 async def test_a_link_from_another_site_keeps_the_session(console: Console) -> None:
     """A browser holds a strict cookie back then; asked again from here it sends it."""
-    async with httpx.AsyncClient(base_url=console.url) as client:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as client:
         answer = await client.get("/console/runs", headers={"sec-fetch-site": "cross-site"})
         assert (answer.status_code, 'http-equiv="refresh" content="0"' in answer.text) == (
             200,
@@ -184,7 +184,7 @@ async def test_an_action_without_login_is_refused(console: Console, path: str, p
     run = console.run(f"door-{time.monotonic_ns()}", phase)
     await console.mirrored()
     before = untouched(console)
-    async with httpx.AsyncClient(base_url=console.url) as stranger:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as stranger:
         answer = await stranger.post(
             path.format(id=run), data={"csrf": "0" * 64, "verb": "cancel", "run": run}
         )
@@ -232,7 +232,7 @@ async def test_read_only_hides_every_button_and_refuses_what_they_do(tmp_path: P
         done = console.run("done", "Succeeded")
         live = console.run("live", "Running")
         await console.mirrored()
-        async with httpx.AsyncClient(base_url=console.url) as http:
+        async with httpx.AsyncClient(base_url=console.url, timeout=60) as http:
             await http.post("/console/login", data={"token": TOKEN})
             for path in (
                 "/console/runs",
@@ -267,7 +267,10 @@ async def test_the_session_cookie_opens_nothing_of_rest(http: httpx.AsyncClient)
 
 
 async def test_a_token_that_is_taken_away_ends_its_sessions(tmp_path: Path) -> None:
-    async with running(tmp_path) as console, httpx.AsyncClient(base_url=console.url) as http:
+    async with (
+        running(tmp_path) as console,
+        httpx.AsyncClient(base_url=console.url, timeout=60) as http,
+    ):
         await http.post("/console/login", data={"token": "ada-token"})
         assert (await http.get("/console/runs")).status_code == 200
         (tmp_path / "tokens").write_text("bob:another\n")

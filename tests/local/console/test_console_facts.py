@@ -107,7 +107,7 @@ async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:
     links = links_from(json.dumps([{"name": "Logs in <Loki>", "url": LINK}]))
     async with (
         running(tmp_path, console_links=links) as console,
-        httpx.AsyncClient(base_url=console.url) as http,
+        httpx.AsyncClient(base_url=console.url, timeout=60) as http,
     ):
         run = console.run("linked", "Succeeded", age=100, took=50)
         await console.mirrored()
@@ -207,7 +207,7 @@ async def test_changed_bytes_of_a_prompt_are_shown_in_red(team, browser) -> None
 
 async def test_the_sums_of_cost_are_those_of_rest(team) -> None:
     console, _ = team
-    async with httpx.AsyncClient(base_url=console.url) as http:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as http:
         await http.post("/console/login", data={"token": TOKEN})
         page = (await http.get("/console/cost?days=30")).text
         since = re.search(r"job_type=code-review&amp;since=([0-9-]+)", page)[1]
@@ -223,7 +223,7 @@ async def test_the_sums_of_cost_are_those_of_rest(team) -> None:
 
 async def test_an_estimate_is_called_one_and_says_how_wrong_it_can_be(team) -> None:
     console, ids = team
-    async with httpx.AsyncClient(base_url=console.url) as http:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as http:
         await http.post("/console/login", data={"token": TOKEN})
         estimated = (await http.get(f"/console/runs/{ids['cancelled']}")).text
         exact = (await http.get(f"/console/runs/{ids['done']}")).text
@@ -233,7 +233,7 @@ async def test_an_estimate_is_called_one_and_says_how_wrong_it_can_be(team) -> N
 
 async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:
     console, ids = team
-    async with httpx.AsyncClient(base_url=console.url) as http:
+    async with httpx.AsyncClient(base_url=console.url, timeout=60) as http:
         await http.post("/console/login", data={"token": TOKEN})
         url = f"/console/compare?a={ids['done']}&b={ids['earlier']}"
         whole = (await http.get(url)).text
@@ -246,7 +246,10 @@ async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:
 
 
 async def test_an_empty_list_shows_three_ways_to_start_a_run(tmp_path: Path) -> None:
-    async with running(tmp_path) as console, httpx.AsyncClient(base_url=console.url) as http:
+    async with (
+        running(tmp_path) as console,
+        httpx.AsyncClient(base_url=console.url, timeout=60) as http,
+    ):
         await http.post("/console/login", data={"token": TOKEN})
         text = (await http.get("/console/runs")).text
         assert all(

@@ -125,8 +125,17 @@ async def test_a_long_log_is_a_window_of_lines(console: Console, visit: Visit) -
     await expect(page.locator(f"#L{lines}")).to_be_attached()
     top = int(await page.locator("#log .l").first.get_attribute("data-n"))
     for _ in range(30):
-        await page.evaluate("document.querySelector('#log').scrollTop = 0")
-        await expect(page.locator("#log .l").first).not_to_have_attribute("data-n", str(top))
+        # Again and again: the page may not listen yet.
+        await page.wait_for_function(
+            """(top) => {
+                const log = document.querySelector('#log')
+                log.scrollTop = 1
+                log.scrollTop = 0
+                return log.querySelector('.l').dataset.n !== top
+            }""",
+            arg=str(top),
+            polling=200,
+        )
         top = int(await page.locator("#log .l").first.get_attribute("data-n"))
         if top < lines - 6000:
             break

@@ -94,7 +94,7 @@ def test_a_body_that_drips_is_given_up(tmp_path):
             except TimeoutError:
                 continue
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b"did not come within" in answer
+        assert b"did not arrive within" in answer
         assert upstream.requests == []
         assert account(pod)["stop"] is None
 

@@ -286,7 +286,7 @@ async def test_requests_at_the_same_time_end_the_run(stand):
         120,
     )
     assert stand.message()["stop"]["class"] == "guardrail"
-    assert "same time" in stand.message()["stop"]["message"]
+    assert "parallel requests" in stand.message()["stop"]["message"]
 
 
 async def test_a_request_waits_for_one_whose_client_has_left(stand):
@@ -361,7 +361,7 @@ NO_STREAMS = [
         "a whole response, which is paid",
         "application/json",
         json.dumps({"object": "response", "usage": USAGE}),
-        b"has to answer with a stream of events",
+        b"must answer with a stream of events",
         120,
     ),
 ]
@@ -519,7 +519,7 @@ async def test_the_head_of_an_answer_has_bounds(stand, headers, status):
     if status == 200:
         assert (stand.account.completed, len(down["X-Codex-Filler-0"])) == (1, 60_000)
     else:
-        assert b"may have 64 KiB, all of them 256 KiB" in body
+        assert b"may have 64 KiB, all of them together 256 KiB" in body
         assert (error.class_, error.retryable) == ("model_error", False)
 
 
