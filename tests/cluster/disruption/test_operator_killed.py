@@ -17,7 +17,8 @@ def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> N
         runs = [lab.run(job_type, "sleep-1", stem="slot") for _ in range(RUNS_IN_ALL)]
         selector = f"spec.jobType={job_type}"
         ended: set[str] = set()
-        changes = kills = 0
+        versions: set[str] = set()
+        kills = 0
         while len(ended) < RUNS_IN_ALL:
             operator.ensure()
             stream = watch.Watch().stream(
@@ -30,10 +31,10 @@ def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> N
                 run = event["object"]
                 if run["status"]["phase"] in TERMINAL:
                     ended.add(run["metadata"]["name"])
-                changes += event["type"] == "MODIFIED"
+                versions.add(run["metadata"]["resourceVersion"])
                 # Killed in the middle of its work: right after one of its writes, at ten places
                 # spread over the whole.
-                if kills < KILLS and changes >= 7 * (kills + 1):
+                if kills < KILLS and len(versions) >= RUNS_IN_ALL + 5 * (kills + 1):
                     kills += 1
                     operator.kill()
                     operator.start()

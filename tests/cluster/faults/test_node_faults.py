@@ -111,7 +111,8 @@ def test_fifty_kills_of_the_operator_while_the_limit_goes_from_3_to_1_to_5(lab: 
         operator.start()
         runs = [lab.run(job_type, "sleep-1", stem="fifty") for _ in range(RUNS_IN_ALL)]
         ended: set[str] = set()
-        changes = kills = 0
+        versions: set[str] = set()
+        kills = 0
         while len(ended) < RUNS_IN_ALL:
             operator.ensure()
             stream = watch.Watch().stream(
@@ -125,8 +126,8 @@ def test_fifty_kills_of_the_operator_while_the_limit_goes_from_3_to_1_to_5(lab: 
                 if run["status"]["phase"] in TERMINAL:
                     ended.add(run["metadata"]["name"])
                 limits.step(len(ended), outside)
-                changes += event["type"] == "MODIFIED"
-                if kills < KILLS and changes >= 2 * (kills + 1):
+                versions.add(run["metadata"]["resourceVersion"])
+                if kills < KILLS and len(versions) >= RUNS_IN_ALL + kills + 1:
                     kills += 1
                     operator.kill()
                     operator.start()
