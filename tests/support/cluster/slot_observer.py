@@ -2,24 +2,34 @@
 
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import urllib3
 from kubernetes import client, watch
 from lab import Json, Lab
 
 
+class Sight(NamedTuple):
+    """What one event tells of a run. version: the object's resourceVersion, which one etcd counts
+    for all kinds together: it orders what two watches tell at different speeds."""
+
+    version: int
+    kind: str
+    run: str
+    over: bool
+
+
 class SlotObserver:
-    """An observer that replays every Job and pod event and counts the Jobs whose pods are not
-    gone. `most` is the largest count since the start, or since `count_anew`."""
+    """An observer of every Job and pod event. A run holds a slot while its Job is not finished or
+    its pod has not ended."""
 
     def __init__(self, lab: Lab, job_type: str) -> None:
         self.lab = lab
         self.selector = f"codexrun.dev/job-type={job_type}"
         self.lock = threading.Lock()
-        self.live_jobs: set[str] = set()
-        self.live_pods: set[str] = set()
+        self.sights: set[Sight] = set()
         self.jobs_of: dict[str, set[str]] = {}
-        self.most = 0
+        self.since = 0
         self.stopped = threading.Event()
         self.threads = [
             threading.Thread(target=self._jobs, daemon=True),
@@ -37,18 +47,40 @@ class SlotObserver:
     @property
     def taken(self) -> int:
         """Return how many slots are taken now."""
-        with self.lock:
-            return len(self.live_jobs | self.live_pods)
+        return self._counts()[-1][1]
+
+    @property
+    def most(self) -> int:
+        """Return how many slots were taken at the most, since the start or since `count_anew`."""
+        counts = self._counts()
+        before = [count for version, count in counts if version <= self.since]
+        return max([before[-1], *(count for version, count in counts if version > self.since)])
 
     def count_anew(self) -> None:
+        self.since = self._counts()[-1][0]
+
+    def _counts(self) -> list[tuple[int, int]]:
+        """Return how many slots were taken from each version on."""
         with self.lock:
-            self.most = len(self.live_jobs | self.live_pods)
+            sights = sorted(self.sights)
+        live: set[tuple[str, str]] = set()
+        counts = [(0, 0)]
+        for version, kind, run, over in sights:
+            if over:
+                live.discard((kind, run))
+            else:
+                live.add((kind, run))
+            counts.append((version, len({run for _, run in live})))
+        return counts
 
     def _follow(self, function: object) -> Iterator[Json]:
         while not self.stopped.is_set():
             try:
                 yield from watch.Watch().stream(
-                    function, self.lab.namespace, label_selector=self.selector, timeout_seconds=30
+                    function,
+                    self.lab.namespace,
+                    label_selector=self.selector,
+                    timeout_seconds=30,
                 )
             except (client.ApiException, urllib3.exceptions.HTTPError):
                 self.stopped.wait(0.5)  # the apiserver is away
@@ -63,18 +95,12 @@ class SlotObserver:
             )
             with self.lock:
                 self.jobs_of.setdefault(uid, set()).add(job.metadata.uid)
-                self._count(self.live_jobs, uid, over)
+                self.sights.add(Sight(int(job.metadata.resource_version), "job", uid, over))
 
     def _pods(self) -> None:
         for event in self._follow(self.lab.core.list_namespaced_pod):
             pod = event["object"]
+            uid = pod.metadata.labels["codexrun.dev/run-uid"]
             over = event["type"] == "DELETED" or pod.status.phase in ("Succeeded", "Failed")
             with self.lock:
-                self._count(self.live_pods, pod.metadata.labels["codexrun.dev/run-uid"], over)
-
-    def _count(self, live: set[str], uid: str, over: bool) -> None:
-        if over:
-            live.discard(uid)
-        else:
-            live.add(uid)
-        self.most = max(self.most, len(self.live_jobs | self.live_pods))
+                self.sights.add(Sight(int(pod.metadata.resource_version), "pod", uid, over))
