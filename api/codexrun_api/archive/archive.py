@@ -180,8 +180,8 @@ class Archive:
             if log.complete is not None:
                 return
             if last:
-                # Where there is no room for as much again, the line is not written either: whoever
-                # tries again would write a second one.
+                # Fails on a full volume before the line is written; otherwise the line would be
+                # written, its end could not be saved, and the next try would write it again.
                 self._save(run_id, log)
             size = self.size(run_id)
             if last and size and self.read(run_id, size - 1, size) != b"\n":

@@ -103,7 +103,7 @@ class LogSealer:
 
         Raises:
             Superseded: a later attempt has begun.
-            OSError: there is no room for it.
+            OSError: the volume is full.
         """
         run_id = run.run_id
         cause = run.failure_class or run.reason or run.status

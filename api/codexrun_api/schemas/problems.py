@@ -142,8 +142,8 @@ def _validation(error: RequestValidationError) -> Problem:
 
 
 def message_of(error: Mapping[str, Any]) -> str:
-    """Return what pydantic says is wrong, without the name of the exception that a check of ours
-    raises."""
+    """Return pydantic's message, without the exception's name that it puts before the message of a
+    validator."""
     return str(error["msg"]).removeprefix("Value error, ")
 
 

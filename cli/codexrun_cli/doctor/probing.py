@@ -25,7 +25,9 @@ POLL_SECONDS = 1.0
 def probe(transport: Any, job_types: list[Json]) -> Json:
     """Start a run and wait for its end; model and key are those of the first job type."""
     if not job_types:
-        return note("probe", "not sent: there is no job type to take a model from")
+        return note(
+            "probe", "not sent: it needs a job type, which names the model, and there is none"
+        )
     kube = transport.kube
     call = transport.loop.call
     name = f"{NAME}-{int(time.time())}"

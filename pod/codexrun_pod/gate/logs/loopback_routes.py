@@ -1,5 +1,5 @@
-"""Routes for the runner on loopback: it hands over log and artifacts, and by what the gate knows
-Secrets when it sees them, and gets an earlier run's rollout.
+"""Routes for the runner on loopback: it hands over log, artifacts and the digests by which the gate
+recognises Secrets, and gets an earlier run's rollout.
 
 Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes
 here is the agent's word.
