@@ -2,11 +2,11 @@
 for all of them.
 
     make up, cluster     several at a time, they mostly wait
+    then alone           what kills parts of the cluster or looks at what all share there, one at a
+                         time; then what looks at what all have left
     beside them
-    unit, local          at the lowest priority: they fill the gaps of the others
-    then
-    alone                what kills parts or looks at what all share, one at a time; then what looks
-                         at what all have left
+    unit, local          at the lowest priority: they fill the gaps of the others, and use nothing
+                         of the cluster
 
 Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which
 test is of which lane.
@@ -69,7 +69,7 @@ class Lane:
 CORES = os.cpu_count() or 1
 UNIT = Lane("unit", "unit", CORES, low=True)
 # Its tests wait for the processes that they start.
-LOCAL = Lane("local", "local", 2 * CORES, low=True)
+LOCAL = Lane("local", "local", 3 * CORES, low=True)
 CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
 ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
 LANES = (UNIT, LOCAL, CLUSTER, ALONE)
@@ -348,6 +348,7 @@ def main() -> int:
             raise
         if up.result().good:
             suite.run(CLUSTER)
+            suite.run(ALONE)
         else:
             suite.results.append(up.result())
 
@@ -360,8 +361,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         suite.beside(on_the_cluster, without_it)
-        if up.result().good:
-            suite.beside(lambda: suite.run(ALONE))
     finally:
         suite.stop()
     return report(with_missing(suite.results))

@@ -41,8 +41,9 @@ async def create_job(kube: Kube, body: Json) -> None:
 
 async def carry_out(
     kube: Kube, action: StopPod | DeletePod | ReleaseEvidence | SuspendJob | DeleteJob
-) -> None:
-    """Carry out an action other than the creation of a Job, which job_creation.py does.
+) -> bool:
+    """Carry out an action other than the creation of a Job, which job_creation.py does. Return
+    whether its object was there: False if it is gone, or another has its name.
 
     Raises:
         Unavailable: try again.
@@ -60,8 +61,8 @@ async def carry_out(
             case DeleteJob(name, uid):
                 await kube.delete(f"{kube.jobs}/{name}", uid=uid)
     except (NotFound, Conflict):
-        # Gone, or another object of the same name by now: the watch tells, and the next plan knows.
-        return
+        return False
+    return True
 
 
 async def _stop_pod(kube: Kube, name: str, uid: str) -> None:

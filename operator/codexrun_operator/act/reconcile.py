@@ -18,6 +18,7 @@ from codexrun_operator.act.job_creation import JobCreator, with_labels
 from codexrun_operator.act.job_types import JobTypes
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
+from codexrun_operator.decide.observed import Pod
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.job.job import labels
@@ -100,7 +101,8 @@ class Reconciler:
             cache.scheduler.leave(snapshot.run)
         for action in decision.actions:
             if not isinstance(action, CreateJob):
-                await carry_out(self.kube, action)
+                if not await carry_out(self.kube, action):
+                    cache.miss_pod(uid)  # its watch may tell nothing
             elif not await self._creator.create(snapshot, action):
                 self.queue.add(run_key(uid))  # it waits; the next look says for what
                 return
@@ -119,8 +121,11 @@ class Reconciler:
         run = self.cache.runs.get(uid)
         if run is not None and uid not in self.cache.jobs:
             await self._creator.find(run)
-        await self._read_items(self.kube.pods, "pod", uid, self.cache.update_pod)
-        if run is not None and uid not in self.cache.pods:
+        listed = await self._read_items(self.kube.pods, "pod", uid, self.cache.update_pod)
+        known = self.cache.pods.get(uid)
+        if known is not None and not known.gone and known.uid not in listed:
+            await self._ask_for_pod(known)
+        elif run is not None and known is None:
             await self._find_pod(run)
         self.cache.prove_absence(uid)
 
@@ -128,11 +133,14 @@ class Reconciler:
         """Ask for the run's pods that their watch shows no more; one that is there is asked for
         until it is gone."""
         for pod in self.cache.unwatched_pods(uid):
-            raw = await self._get_pod(pod.name)
-            if raw is None or raw["metadata"]["uid"] != pod.uid:
-                self.cache.pod_gone(pod)
-            else:
-                self._read_pod(uid, raw)
+            await self._ask_for_pod(pod)
+
+    async def _ask_for_pod(self, pod: Pod) -> None:
+        raw = await self._get_pod(pod.name)
+        if raw is None or raw["metadata"]["uid"] != pod.uid:
+            self.cache.pod_gone(pod)
+        else:
+            self._read_pod(pod.run_uid, raw)
 
     async def _find_pod(self, run: CodexRun) -> None:
         """Ask for the pod that the run's status names: no list shows one whose labels were taken
@@ -159,10 +167,14 @@ class Reconciler:
 
     async def _read_items(
         self, path: str, kind: str, uid: str, update: Callable[[Json], None]
-    ) -> None:
+    ) -> set[str]:
+        """Return the uids of those that are there."""
+        uids = set()
         async for item in self.kube.list_items(path, labelSelector=f"{RUN_UID_LABEL}={uid}"):
+            uids.add(item["metadata"]["uid"])
             with one_object(kind, item["metadata"]["name"]):
                 update(item)
+        return uids
 
     async def _source(self, uid: str) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is

@@ -397,6 +397,12 @@ class Cache:
         self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
         self.enqueue(run_key(pod.run_uid))
 
+    def miss_pod(self, uid: str) -> None:
+        """An action on the run's Job or pod found nothing: its pod is to be asked for."""
+        pod = self.pods.get(uid)
+        if pod is not None and pod.uid in self.all_pods:
+            self._miss_pod(pod)
+
     def _watched(self, pod: Pod) -> None:
         uids = self.unwatched.get(pod.run_uid, set())
         uids.discard(pod.uid)

@@ -5,14 +5,21 @@ import json
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 
+import pytest
 from codex_stand import until
 
-MARK = "7391"  # seconds that no other sleep on the machine asks for
+
+@pytest.fixture
+def seconds():
+    """So long does nothing else on the machine sleep, the other tests of this file neither."""
+    return f"7391.{uuid.uuid4().int % 10**12:012}"
 
 
-def sleepers() -> list:
+def sleepers(seconds):
+    """Return the processes that sleep so long, and the shells that were told to."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -20,26 +27,28 @@ def sleepers() -> list:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if MARK.encode() in b" ".join(words) and words[0].endswith((b"sleep", b"bash", b"sh")):
+            if seconds.encode() in b" ".join(words) and words[0].endswith(
+                (b"sleep", b"bash", b"sh")
+            ):
                 found.append(int(entry.name))
     return found
 
 
-def test_sigterm_ends_codex_and_every_process_below_it(pod):
+def test_sigterm_ends_codex_and_every_process_below_it(pod, seconds):
     command = (
-        f"trap '' TERM INT; setsid sleep {MARK} & (setsid sh -c 'trap \"\" TERM; sleep {MARK};"
-        f" echo' &) ; sleep {MARK}"
+        f"trap '' TERM INT; setsid sleep {seconds} &"
+        f" (setsid sh -c 'trap \"\" TERM; sleep {seconds}; echo' &) ; sleep {seconds}"
     )
     pod.start_gate()
     pod.start_runner(f"scenario: shell\ncommand: {command}")
-    until(lambda: len(sleepers()) >= 4, "the command and its children run")
+    until(lambda: len(sleepers(seconds)) >= 4, "the command and its children run")
     began = time.monotonic()
     pod.runner.send_signal(signal.SIGTERM)
     result = pod.end()
     took = time.monotonic() - began
     assert (result.code, result.runner["stopped"]) == (143, "signal")
     assert "failure" not in result.runner
-    assert sleepers() == []
+    assert sleepers(seconds) == []
     assert took < 5, took
     assert result.runner["state"] == "done"
     assert result.runner["threadId"]
@@ -136,13 +145,13 @@ def test_a_port_answered_by_something_else_is_a_guardrail(pod, demo):
     assert pod.message("runner")["failure"]["class"] == "guardrail"
 
 
-def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
+def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod, seconds):
     """In a PID namespace of its own, as in a pod: signals without a handler are ignored there, and
     orphans are its own."""
     pod.start_gate()
     orphans = (
-        f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {MARK} &); ls"
-        " -d /proc/[0-9]* | wc -l"
+        f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {seconds} &);"
+        " ls -d /proc/[0-9]* | wc -l"
     )
     pod.start_runner(f"scenario: shell\ncommand: {orphans}", namespace=True)
     result = pod.end()
@@ -151,18 +160,19 @@ def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
     assert processes <= 8, (
         "runner, codex, shell and what they just started: the five orphans are reaped"
     )
-    assert sleepers() == []
+    assert sleepers(seconds) == []
 
 
-def test_as_process_1_it_ends_on_sigterm(pod):
+def test_as_process_1_it_ends_on_sigterm(pod, seconds):
     pod.start_gate()
     pod.start_runner(
-        f"scenario: shell\ncommand: trap '' TERM; (setsid sleep {MARK} &); sleep {MARK}; echo",
+        f"scenario: shell\ncommand: trap '' TERM; (setsid sleep {seconds} &);"
+        f" sleep {seconds}; echo",
         namespace=True,
     )
-    until(lambda: len(sleepers()) >= 3, "the command runs")
+    until(lambda: len(sleepers(seconds)) >= 3, "the command runs")
     inner = Path(f"/proc/{pod.runner.pid}/task/{pod.runner.pid}/children").read_text().split()[0]
     os.kill(int(inner), signal.SIGTERM)
     result = pod.end()
     assert (result.code, result.runner["stopped"]) == (143, "signal")
-    assert sleepers() == []
+    assert sleepers(seconds) == []

@@ -635,6 +635,49 @@ async def test_a_success_is_proven_although_the_watch_of_pods_is_behind(operator
     assert (status["phase"], status["usage"]["totalTokens"]) == ("Succeeded", 110)
 
 
+@pytest.mark.parametrize(
+    ("then", "phase", "reason"),
+    [("Succeeded", "Succeeded", "Completed"), ("deleted", "Failed", "PodLost")],
+)
+async def test_a_pod_that_its_watch_shows_as_running_for_ever_is_asked_for_when_its_job_has_ended(
+    operator: Operator, then: str, phase: str, reason: str
+) -> None:
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    assert operator.stored()["phase"] == "Running"
+    if then == "deleted":
+        del operator.kube.objects[operator.kube.path_of("pods", pod["metadata"]["name"])]
+    else:
+        ended = pod_of(job, then, agent=agent_report(), gate=gate_report())
+        operator.kube.put("pods", told(ended, 950, **ended["status"]))
+    operator.cache.update_job(told(job, 951, **COMPLETE))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == (phase, reason)
+
+
+async def test_a_stopped_pod_is_asked_for_until_it_is_gone_although_its_watch_tells_nothing(
+    operator: Operator,
+) -> None:
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    operator.kube.version = 1000  # newer than all before
+    path = operator.kube.path_of("codexruns", "hello")
+    operator.cache.update_run(await operator.kube.merge(path, {"spec": {"cancel": by()}}))
+    await operator.look()
+    assert operator.stored()["phase"] == "Stopping"
+    ended = pod_of(job, "Failed", agent=agent_report(), gate=gate_report())
+    operator.kube.put("pods", told(ended, 1100, **ended["status"]))
+    operator.cache.update_job(told(job, 1101, conditions=[{"type": "Failed", "status": "True"}]))
+    for _ in range(5):
+        await operator.look()
+    assert operator.kube.items(operator.kube.pods) == []
+    assert operator.stored()["phase"] == "Succeeded"  # it had ended before the signal came
+
+
 async def test_while_nobody_can_look_nothing_is_concluded(operator: Operator) -> None:
     job = await started(operator)
     operator.cache.update_job(told(job, 901, **COMPLETE))
@@ -860,7 +903,7 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
     kube = FakeKube()
     for verb in ("strategic", "delete", "merge"):
         kube.fail(verb, "/", error)
-    await carry_out(kube, action)
+    assert not await carry_out(kube, action)
 
 
 @pytest.mark.parametrize(

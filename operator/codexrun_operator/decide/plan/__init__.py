@@ -30,7 +30,7 @@ from codexrun_operator.decide.plan.decision import (
     StopPod,
     SuspendJob,
 )
-from codexrun_operator.decide.plan.evidence import keep_evidence
+from codexrun_operator.decide.plan.evidence import ask_for_pod_of_ended_job, keep_evidence
 from codexrun_operator.decide.plan.progress import finish, show_progress
 from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
@@ -95,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     reject_invalid_run,
     start_when_admitted,
     # there is a Job
+    ask_for_pod_of_ended_job,  # which contradicts what is known of its pod
     conclude_stop,  # Stopping, and proven gone
     keep_evidence,  # Stopping, containers ended: write down their reports, then delete the pod
     finish,  # ended by itself: the outcome names phase and class

@@ -63,7 +63,8 @@ Action = CreateJob | StopPod | DeletePod | ReleaseEvidence | SuspendJob | Delete
 class Decision:
     """Actions, then at most one status write; `look_again` is in seconds, for what no event will
     announce. With `read_live` nothing of that: the decision would follow from the absence of a Job
-    or pod, so that the apiserver is to be asked for both, and the plan made again."""
+    or pod, or from a pod that its Job contradicts, so that the apiserver is to be asked for both,
+    and the plan made again."""
 
     actions: tuple[Action, ...] = ()
     status: RunStatus | None = None

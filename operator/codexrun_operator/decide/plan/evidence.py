@@ -1,4 +1,5 @@
-"""The rule that a pod is deleted only after what its containers said is written down. Pure."""
+"""Rules for what is known of a pod: it is asked for before it is believed against its Job, and
+deleted only after what its containers said is written down. Pure."""
 
 from datetime import datetime
 
@@ -11,6 +12,16 @@ from codexrun_operator.decide.plan.stop import (
     stop_actions,
     suspends_unseen,
 )
+
+
+def ask_for_pod_of_ended_job(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
+    """Jobs and pods come on two watches, and that of pods may be late or tell nothing at all: where
+    the Job says that nothing runs any more, a pod that is not known to have ended is old news."""
+    job = snapshot.job
+    pod = snapshot.pod
+    if job is None or not job.gone or pod is None or pod.ended or pod.gone:
+        return None
+    return None if snapshot.absence_proven else READ_LIVE
 
 
 def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:

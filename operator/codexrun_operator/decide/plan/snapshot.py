@@ -42,7 +42,7 @@ class Snapshot:
 
     A Job or pod that is None is unknown, as watches may be behind. Only where `absence_proven` it
     does not exist: the apiserver was asked for this very decision. A rule that concludes from
-    absence asks for that first (READ_LIVE).
+    absence, or sees Job and pod contradict each other, asks for that first (READ_LIVE).
     """
 
     run: CodexRun

@@ -284,13 +284,15 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         return stop_on_time(snapshot, now) or begin_stop(
             snapshot, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
         )
-    if pod and (pod.deleting or pod.gone):
+    # What a pod said that no watch has told of is lost with it.
+    lost = job.complete and pod.gone if pod else job.finished
+    if pod and (pod.deleting or pod.gone) and not lost:
         message = f"Pod {pod.name} was deleted by hand"
         # unless it was this operator, and the status write was lost
         return stop_on_time(snapshot, now) or begin_stop(
             snapshot, now, reasons.POD_DELETED, message
         )
-    if job.finished and pod is None:
+    if lost:
         if not snapshot.absence_proven:
             return READ_LIVE
         message = "The pod was gone when the operator restarted; how the run ended is unknown"

@@ -2020,9 +2020,10 @@ def test_a_suspended_job_that_had_its_pod_is_never_waited_for(
     snapshot: Snapshot, live: CodexRun, job: Job, pod: Pod | None
 ) -> None:
     """Resumed, it would start a second agent."""
-    assume(pod is not None or (job.had_pod and snapshot.absence_proven))
+    assume(pod is not None or job.had_pod)
+    snapshot = replace(snapshot, run=live, pod=pod, creating=False, absence_proven=True)
     suspended = replace(job, suspended=True, finished=False)
-    status = plan(replace(snapshot, run=live, job=suspended, pod=pod, creating=False), NOON).status
+    status = plan(replace(snapshot, job=suspended), NOON).status
     assert status is not None
     assert status.phase is Phase.STOPPING or status.phase.terminal
 
@@ -2058,6 +2059,18 @@ UNKNOWN = [
     (
         "a stop that goes on, and still no pod is known",
         given(run("Stopping", reason="CancelRequested"), job()),
+    ),
+    (
+        "the Job is done, and its pod is known to run",
+        given(run("Running"), done_job(), pod()),
+    ),
+    (
+        "the Job says that nothing runs, and the pod of a stop is known to run",
+        given(
+            run("Stopping", reason="CancelRequested"),
+            done_job(),
+            pod(),
+        ),
     ),
 ]
 
