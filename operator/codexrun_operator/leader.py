@@ -30,6 +30,7 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
+from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,15 @@ STOP_SECONDS = 5
 CALL_SECONDS = 5  # for a request about the lease; the client's own limit is five minutes
 
 
+def _is_absent(answer: Any) -> bool:
+    """Return whether the answer to a read is that there is no such lease."""
+    return isinstance(answer, ApiException) and answer.status == HTTPStatus.NOT_FOUND
+
+
+def _reason(answer: Any) -> str:
+    return answer.reason if isinstance(answer, ApiException) else str(answer)
+
+
 class FencedLease(LeaseLock):
     """A Lease that knows how long it surely lasts, and that treats a broken connection as a failed
     attempt."""
@@ -54,6 +64,7 @@ class FencedLease(LeaseLock):
         super().__init__(name, namespace, identity, api)
         self._held_until = 0.0
         self.turned = time.monotonic()  # when the election last did something
+        self._trouble = ""  # with reading the lease, "" for none
 
     def may_write(self) -> None:
         """Check that the lease outlives a write that begins now.
@@ -77,19 +88,28 @@ class FencedLease(LeaseLock):
             async with asyncio.timeout(CALL_SECONDS):
                 found, answer = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError) as error:
-            return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+            found = False
+            answer = ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+        self._tell_trouble("" if found or _is_absent(answer) else _reason(answer))
         if self._is_lost(found, answer):
             # Whatever time was left: a clock that was set, or a lease that was deleted, has let
             # another one in.
             self._held_until = 0.0
         return found, answer
 
+    def _tell_trouble(self, trouble: str) -> None:
+        """Log why the lease cannot be read, once for each cause: who waits for it does nothing
+        else."""
+        if trouble and trouble != self._trouble:
+            log.warning("lease.unreadable", extra=fields(lease=self.name, error=trouble))
+        self._trouble = trouble
+
     def _is_lost(self, found: bool, answer: Any) -> bool:
         """Return whether a read shows that this process does not hold the lease; an error shows
         nothing."""
         if found:
             return bool(answer.holder_identity != self.identity)
-        return isinstance(answer, ApiException) and answer.status == 404
+        return _is_absent(answer)
 
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
@@ -166,8 +186,7 @@ class Election(LeaderElection):
         own = LeaderElectionRecord(lock.identity, str(LEASE_SECONDS), now, now)
         found, record = await lock.get(lock.name, lock.namespace)
         if not found:
-            absent = isinstance(record, ApiException) and record.status == HTTPStatus.NOT_FOUND
-            return absent and await lock.create(lock.name, lock.namespace, own)
+            return _is_absent(record) and await lock.create(lock.name, lock.namespace, own)
         assert isinstance(record, LeaderElectionRecord)
         if self.observed_record is None or record.__dict__ != self.observed_record.__dict__:
             self.observed_record = record

@@ -26,7 +26,10 @@ def second_release(lab: Lab) -> Iterator[None]:
     """Another release in the same namespace, of the same images."""
     values = lab.sh("helm", "get", "values", "codexrun", "-n", NAMESPACE, "-o", "json").stdout
     # What the namespace has once is the first one's.
-    own = "crds.install=false,api.enabled=false,demoModel.enabled=false"
+    own = (
+        "crds.install=false,api.enabled=false,demoModel.enabled=false,"
+        "model.upstreamURL=http://codexrun-demo-model/v1"
+    )
     install = ("helm", "install", SECOND, str(ROOT / "charts/codexrun"), "-n", NAMESPACE)
     try:
         lab.sh(*install, "-f", "-", "--set", own, "--wait", "--timeout", "120s", stdin=values)

@@ -58,8 +58,8 @@ def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
 def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     """The kubelet is stopped, as a dead machine stops; it is let go on at the end.
 
-    The eviction is ours, step by step as the taint manager does it: on a single node it never acts
-    ("master disruption mode").
+    The eviction is the test's, step by step as the taint manager does it: that waits until the node
+    has been silent for two minutes.
     """
     job_type = lab.job_type(concurrencyLimit=1)
     run = lab.phase(lab.run(job_type, "sleep-300"), "Running")

@@ -98,7 +98,7 @@ def restore(backup: Path) -> None:
     with store_stopped() as data:
         shutil.rmtree(data)
         shutil.copytree(backup, data)
-    for part in ("kube-controller-manager", "kube-scheduler", "kubelet"):
+    for part in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"):
         kill(part)
         start(part)
 

@@ -105,6 +105,19 @@ async def test_a_write_may_begin_only_while_the_lease_outlives_it(
         lease.may_write()
 
 
+async def test_why_a_lease_cannot_be_read_is_logged_once_for_each_cause(
+    lease: FencedLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it can, the operator does nothing, and nothing else tells why."""
+    refused = aiohttp.ClientConnectionError("refused")
+    for error in (refused, refused, ApiException(status=403, reason="Forbidden"), None, refused):
+        lease.api_instance.error = error
+        await lease.get("operator", "codexrun")
+    told = [record.fields["error"] for record in caplog.records]
+    unreachable = "ClientConnectionError: refused"
+    assert told == [unreachable, "Forbidden", unreachable]
+
+
 async def test_the_lease_counts_from_before_its_request(lease: FencedLease, clock: Clock) -> None:
     lease.api_instance.takes = 8
     assert await lease.create("operator", "codexrun", RECORD)
