@@ -37,8 +37,10 @@ def until_the_node_is_well(lab: Lab) -> None:
 def test_a_part_of_the_node_that_is_away_for_two_minutes_costs_no_run(
     lab: Lab, part: str, how: str
 ) -> None:
-    """The agent goes on, ends meanwhile, and what it has used is read when the part is back. Without
-    the kubelet the pod is evicted meanwhile, and keeps its slot."""
+    """The agent goes on, ends meanwhile, and what it has used is read when the part is back.
+
+    Without the kubelet the pod is evicted meanwhile, and keeps its slot.
+    """
     job_type = lab.job_type(concurrencyLimit=1, limits=LIMITS)
     with SlotObserver(lab, job_type) as outside:
         run = lab.in_a_command(lab.run(job_type, "sleep-12"))
