@@ -106,6 +106,20 @@ def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) ->
     assert status_text.sentence(record, NOON, **known) == wanted
 
 
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        (row("starting", reason="ImagePull"), "Pulling the agent's image."),
+        (row("stopping", reason="Cancelled"), "Cancelled; waiting for its pod to end."),
+        (row("queued", reason="Suspended"), "Waiting: its job type is suspended."),
+        (row("cancelled", error="Cancelled by ada: enough"), "Cancelled by ada: enough."),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_row_does_not_repeat_its_badge(record: RunRecord, wanted: str) -> None:
+    assert status_text.short(record, NOON) == wanted
+
+
 def test_every_status_has_a_word_a_sign_and_a_sentence() -> None:
     assert set(STATES) == set(STATUSES)
     assert len({(s.icon, s.word) for s in STATES.values()}) == len(STATES)
@@ -494,6 +508,18 @@ def test_an_operator_that_has_said_what_a_run_waits_for_is_not_silent(
 )
 def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
     assert formats.visible(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("detail", "wanted"),
+    [
+        ('there is no run "x"; GET /runs lists them', 'There is no run "x".'),
+        ("the registry is unavailable; try again", "The registry is unavailable; try again."),
+        ("Session expired.", "Session expired."),
+    ],
+)
+def test_a_problem_is_a_sentence_without_what_only_rest_can_do(detail: str, wanted: str) -> None:
+    assert formats.for_visitors(detail) == wanted
 
 
 def test_markdown_has_no_images_no_html_and_no_other_links() -> None:

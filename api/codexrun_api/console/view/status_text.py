@@ -188,7 +188,14 @@ def short(
             text = _waiting(record, now)
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
+            text = _without_state(text, state_of(record.status))
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
+
+
+def _without_state(text: str, state: State) -> str:
+    """Return the sentence without the word that the badge beside it has."""
+    text = text.removeprefix(f"{state.word}: ")
+    return text[:1].upper() + text[1:]
 
 
 def plain(markdown: str) -> str:
