@@ -162,6 +162,18 @@ def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
     assert shown[-1].end is None
 
 
+def test_phases_of_the_same_second_are_in_their_order() -> None:
+    """The api sees a run only when it is being stopped, in the second in which it started."""
+    events = [RunEvent("1", RUN, 1, "stopping", None, at(-24))]
+    record = row("stopping", started_at=at(-24))
+    shown = timeline.stretches(record, events, NOON)
+    assert [(s.state.word, s.seconds) for s in shown] == [
+        ("Pending", 276),
+        ("Running", 0),
+        ("Stopping", 24),
+    ]
+
+
 def test_a_run_that_nobody_saw_run_still_has_its_times() -> None:
     record = row("succeeded", started_at=at(-200), finished_at=NOON)
     events = [RunEvent("1", RUN, 1, "succeeded", None, NOON)]

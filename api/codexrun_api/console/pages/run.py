@@ -201,12 +201,12 @@ async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ..
 
 
 def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
-    """Return tone and words for the state of the run's prompt."""
+    """Return tone and words for the checksum of the run's prompt."""
     if prompt is None:
-        return "off", "no longer in the cluster"
+        return "off", "prompt no longer in the cluster"
     if not prompt.checksum_ok or (record.prompt_sha256 and record.prompt_sha256 != prompt.sha256):
-        return "bad", "checksum mismatch"
-    return ("ok", "checksum valid") if record.prompt_sha256 else ("off", "not checked yet")
+        return "bad", "mismatch"
+    return ("ok", "valid") if record.prompt_sha256 else ("off", "not checked yet")
 
 
 async def _tab(
