@@ -262,3 +262,5 @@ async def test_an_empty_list_shows_three_ways_to_start_a_run(tmp_path: Path) -> 
             )
         )
         assert "No runs match" in (await http.get("/console/runs?search=nothing")).text
+        several = await http.get("/console/runs?failure_class=budget,timeout")
+        assert "Failure class: 2 selected" in several.text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.console import sessions
+from codexrun_api.console.pages import compare
 from codexrun_api.console.templating import STATIC
 from codexrun_api.console.view import (
     formats,
@@ -528,10 +529,20 @@ def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
         ('there is no run "x"; GET /runs lists them', 'There is no run "x".'),
         ("the registry is unavailable; try again", "The registry is unavailable; try again."),
         ("Session expired.", "Session expired."),
+        ("spec.inputs: 'focus' is missing", "spec.inputs: 'focus' is missing."),
+        ("maxTokens is above 200000", "maxTokens is above 200000."),
     ],
 )
 def test_a_problem_is_a_sentence_without_what_only_rest_can_do(detail: str, wanted: str) -> None:
     assert formats.for_visitors(detail) == wanted
+
+
+def test_who_started_two_runs_is_said_in_words() -> None:
+    by_hand, by_program = (
+        row("succeeded", requested_by="ada", origin=origin) for origin in ("cli", "api")
+    )
+    (starter,) = [p for p in compare.pairs(by_hand, by_program, NOON) if p.name == "Started by"]
+    assert (starter.a, starter.b) == ("ada, command line", "ada, REST")
 
 
 def test_markdown_has_no_images_no_html_and_no_other_links() -> None:

@@ -13,14 +13,21 @@ _HIDDEN = re.compile(
 )
 
 
+_WORD = re.compile(r"[a-z]+(?=[ ,;]|$)")
 # What REST advises its callers, who have no list to click on.
 _REST_ADVICE = re.compile(r"; GET /\S+ lists them$")
 
 
 def for_visitors(detail: str) -> str:
     """Return a problem's detail as a sentence of a page."""
-    text = _REST_ADVICE.sub("", detail)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
+    text = capitalized(_REST_ADVICE.sub("", detail))
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def capitalized(text: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a field such as
+    `spec.inputs:`."""
+    return f"{text[:1].upper()}{text[1:]}" if _WORD.match(text) else text
 
 
 def visible(text: str) -> str:
