@@ -13,35 +13,12 @@ from typing import NamedTuple
 
 from apistand import TOKEN
 from browsers import Visit, chromium, visiting
-from console_seed import fill
+from console_seed import PAGES, fill
 from console_stand import running
 
 ROOT = Path(__file__).parents[1]
 LOGIN = "/console/login"
-PAGES = {
-    "runs": "/console/runs",
-    "run": "/console/runs/{running}",
-    "run-done": "/console/runs/{done}",
-    "run-log": "/console/runs/{done}?tab=log",
-    "run-prompt": "/console/runs/{done}?tab=prompt",
-    "run-artifacts": "/console/runs/{done}?tab=artifacts",
-    "run-yaml": "/console/runs/{done}?tab=yaml",
-    "run-queued": "/console/runs/{queued}",
-    "run-failed": "/console/runs/{failed}",
-    "start": "/console/start/code-review",
-    "choose": "/console/start",
-    "rerun": "/console/runs/{done}/rerun",
-    "jobtypes": "/console/jobtypes",
-    "jobtype": "/console/jobtypes/fix-test",
-    "prompts": "/console/prompts",
-    "prompt": "/console/prompts/code-review?version=v7&against=v6",
-    "cost": "/console/cost?days=14&by=label:team",
-    "compare": "/console/compare?a={earlier}&b={done}",
-    "health": "/console/health",
-    "empty": "/console/runs?search=nothing-like-it",
-    "error": "/console/runs/no-such-run",
-    "login": LOGIN,
-}
+VIEWS = {**PAGES, "login": LOGIN}
 WIDE = 1280  # pixels
 NARROW = 390  # of a phone
 HEIGHT = 860
@@ -50,7 +27,7 @@ HEIGHT = 860
 class Picture(NamedTuple):
     """One page as it is to be seen."""
 
-    page: str  # of PAGES
+    page: str  # of VIEWS
     theme: str  # light or dark
     width: int = WIDE
 
@@ -69,7 +46,7 @@ OF_DOCS = [
 ]
 EVERY = [
     Picture(page, theme, width)
-    for width, theme, page in itertools.product((WIDE, NARROW), ("light", "dark"), PAGES)
+    for width, theme, page in itertools.product((WIDE, NARROW), ("light", "dark"), VIEWS)
 ]
 
 
@@ -83,13 +60,13 @@ async def shoot(pictures: Iterable[Picture], target: Path) -> None:
                 async with visiting(
                     browser, console.url, TOKEN, color_scheme=picture.theme, viewport=size
                 ) as visit:
-                    if PAGES[picture.page] == LOGIN:
+                    if VIEWS[picture.page] == LOGIN:
                         await visit.context.clear_cookies()
                     await _shoot(visit, picture, ids, target / picture.file)
 
 
 async def _shoot(visit: Visit, picture: Picture, ids: dict[str, str], file: Path) -> None:
-    page = await visit.page(PAGES[picture.page].format(**ids))
+    page = await visit.page(VIEWS[picture.page].format(**ids))
     if picture.page != "error" and await page.locator(".code-big").count():
         raise SystemExit(f"{picture.page} is an error page: {await page.inner_text('main')}")
     await page.evaluate("document.fonts.ready")

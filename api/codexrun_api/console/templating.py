@@ -95,6 +95,7 @@ def templates() -> jinja2.Environment:
             "dollars",
             "percent",
             "plural",
+            "for_visitors",
         )
     }
     env.globals |= {

@@ -4,38 +4,10 @@ that."""
 import pytest
 from apistand import TOKEN
 from browsers import visiting
+from console_seed import PAGES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PAGES = [
-    "/console/runs",
-    "/console/runs?status=failed&job_type=code-review&search=budget",
-    "/console/runs?search=nothing-like-it",
-    "/console/runs/{done}",
-    "/console/runs/{running}",
-    "/console/runs/{queued}",
-    "/console/runs/{failed}",
-    "/console/runs/{rejected}",
-    "/console/runs/{notes}",
-    "/console/runs/{done}?tab=log",
-    "/console/runs/{done}?tab=log&q=settle",
-    "/console/runs/{done}?tab=prompt",
-    "/console/runs/{done}?tab=artifacts",
-    "/console/runs/{done}?tab=yaml",
-    "/console/runs/{done}/rerun",
-    "/console/start",
-    "/console/start/code-review",
-    "/console/jobtypes",
-    "/console/jobtypes/code-review",
-    "/console/prompts",
-    "/console/prompts/code-review?version=v7&against=v6",
-    "/console/prompts/fix-test?version=v2",
-    "/console/cost",
-    "/console/compare?a={done}&b={earlier}",
-    "/console/compare",
-    "/console/health",
-    "/console/nowhere",
-]
 RUN = """async () => {
   const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
   const found = await axe.run(document, { runOnly: rules });
@@ -55,7 +27,7 @@ async def test_no_page_breaks_a_rule(team, browser, axe: str, theme: str) -> Non
             if wrong := await page.evaluate(RUN):
                 found[name] = wrong
 
-        for path in PAGES:
+        for path in PAGES.values():
             page = await visit.page(path.format(**ids))
             await look(path, page)
             await page.close()

@@ -7,6 +7,7 @@ import re
 import pytest
 from apistand import TOKEN
 from browsers import Visit, reloaded_until, visiting
+from console_seed import PAGES
 from console_stand import Console, item, said
 from cut_network import Through
 from playwright.async_api import Page, Route, expect
@@ -530,17 +531,8 @@ async def test_no_page_is_wider_than_the_window(team, browser, width: int) -> No
     async with visiting(
         browser, console.url, TOKEN, viewport={"width": width, "height": 800}
     ) as visit:
-        for path in (
-            "/console/runs",
-            f"/console/runs/{ids['done']}",
-            f"/console/runs/{ids['done']}?tab=log",
-            "/console/start/code-review",
-            "/console/jobtypes",
-            "/console/prompts/code-review?version=v7&against=v6",
-            "/console/cost",
-            f"/console/compare?a={ids['done']}&b={ids['earlier']}",
-        ):
-            page = await visit.page(path)
+        for path in PAGES.values():
+            page = await visit.page(path.format(**ids))
             wide, window = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
             assert wide <= window, f"{path} at {width}"
             await page.close()

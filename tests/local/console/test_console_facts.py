@@ -51,7 +51,7 @@ async def test_conditions_events_job_pod_and_commands_are_on_the_page(
             "2026-01-31T12:00:00Z",
         )
     )
-    happened = text.partition("<h2>What happened</h2>")[2].partition("</section>")[0]
+    happened = text.partition("<h2>History</h2>")[2].partition("</section>")[0]
     assert "Running" in happened
     for line in (
         "codexrun logs -f with-facts",
@@ -261,4 +261,6 @@ async def test_an_empty_list_shows_three_ways_to_start_a_run(tmp_path: Path) -> 
                 "No runs yet",
             )
         )
-        assert "No run matches" in (await http.get("/console/runs?search=nothing")).text
+        assert "No runs match" in (await http.get("/console/runs?search=nothing")).text
+        several = await http.get("/console/runs?failure_class=budget,timeout")
+        assert "Failure class: 2 selected" in several.text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.console import sessions
+from codexrun_api.console.pages import compare
 from codexrun_api.console.templating import STATIC
 from codexrun_api.console.view import (
     formats,
@@ -106,6 +107,20 @@ def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) ->
     assert status_text.sentence(record, NOON, **known) == wanted
 
 
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        (row("starting", reason="ImagePull"), "Pulling the agent's image."),
+        (row("stopping", reason="Cancelled"), "Cancelled; waiting for its pod to end."),
+        (row("queued", reason="Suspended"), "Waiting: its job type is suspended."),
+        (row("cancelled", error="Cancelled by ada: enough"), "Cancelled by ada: enough."),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_row_does_not_repeat_its_badge(record: RunRecord, wanted: str) -> None:
+    assert status_text.short(record, NOON) == wanted
+
+
 def test_every_status_has_a_word_a_sign_and_a_sentence() -> None:
     assert set(STATES) == set(STATUSES)
     assert len({(s.icon, s.word) for s in STATES.values()}) == len(STATES)
@@ -146,6 +161,18 @@ def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
     assert sum(s.width for s in shown) == pytest.approx(100, abs=0.1)
     assert all(s.width > 1 for s in shown)
     assert shown[-1].end is None
+
+
+def test_phases_of_the_same_second_are_in_their_order() -> None:
+    """The api sees a run only when it is being stopped, in the second in which it started."""
+    events = [RunEvent("1", RUN, 1, "stopping", None, at(-24))]
+    record = row("stopping", started_at=at(-24))
+    shown = timeline.stretches(record, events, NOON)
+    assert [(s.state.word, s.seconds) for s in shown] == [
+        ("Pending", 276),
+        ("Running", 0),
+        ("Stopping", 24),
+    ]
 
 
 def test_a_run_that_nobody_saw_run_still_has_its_times() -> None:
@@ -494,6 +521,28 @@ def test_an_operator_that_has_said_what_a_run_waits_for_is_not_silent(
 )
 def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
     assert formats.visible(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("detail", "wanted"),
+    [
+        ('there is no run "x"; GET /runs lists them', 'There is no run "x".'),
+        ("the registry is unavailable; try again", "The registry is unavailable; try again."),
+        ("Session expired.", "Session expired."),
+        ("spec.inputs: 'focus' is missing", "spec.inputs: 'focus' is missing."),
+        ("maxTokens is above 200000", "maxTokens is above 200000."),
+    ],
+)
+def test_a_problem_is_a_sentence_without_what_only_rest_can_do(detail: str, wanted: str) -> None:
+    assert formats.for_visitors(detail) == wanted
+
+
+def test_who_started_two_runs_is_said_in_words() -> None:
+    by_hand, by_program = (
+        row("succeeded", requested_by="ada", origin=origin) for origin in ("cli", "api")
+    )
+    (starter,) = [p for p in compare.pairs(by_hand, by_program, NOON) if p.name == "Started by"]
+    assert (starter.a, starter.b) == ("ada, command line", "ada, REST")
 
 
 def test_markdown_has_no_images_no_html_and_no_other_links() -> None:

@@ -162,7 +162,7 @@ def test_pages_that_forms_lead_to_are_rendered(tmp_path: Path) -> None:
                 page = await sent(f"/console/start/{kind}", 200, **inputs, max_cost_cents="50")
                 assert "maxCostCents: 50" in page.text
                 page = await sent(f"/console/start/{kind}", 422, **inputs, max_cost_cents="-5")
-                assert '<a href="#f-max_cost_cents">Cost, US cents</a>' in page.text
+                assert '<a href="#f-max_cost_cents">Cost limit (US cents)</a>' in page.text
             for run in ids:
                 page = await sent(
                     f"/console/runs/{run}/rerun", 200, what="preview", **{"input.name": "x"}

@@ -19,6 +19,36 @@ from manifests import job_type, prompt
 
 from codexrun_core.runs.record import RunRecord
 
+# Every page, in every state that looks different; `{…}` is of the ids that `fill` returns.
+PAGES = {
+    "runs": "/console/runs",
+    "runs-filtered": "/console/runs?status=failed&job_type=code-review&search=budget",
+    "empty": "/console/runs?search=nothing-like-it",
+    "run": "/console/runs/{running}",
+    "run-done": "/console/runs/{done}",
+    "run-log": "/console/runs/{done}?tab=log",
+    "run-log-search": "/console/runs/{done}?tab=log&q=settle",
+    "run-prompt": "/console/runs/{done}?tab=prompt",
+    "run-artifacts": "/console/runs/{done}?tab=artifacts",
+    "run-yaml": "/console/runs/{done}?tab=yaml",
+    "run-queued": "/console/runs/{queued}",
+    "run-stopping": "/console/runs/{notes}",
+    "run-failed": "/console/runs/{failed}",
+    "run-rejected": "/console/runs/{rejected}",
+    "choose": "/console/start",
+    "start": "/console/start/code-review",
+    "rerun": "/console/runs/{done}/rerun",
+    "jobtypes": "/console/jobtypes",
+    "jobtype": "/console/jobtypes/fix-test",
+    "prompts": "/console/prompts",
+    "prompt": "/console/prompts/code-review?version=v7&against=v6",
+    "prompt-mismatch": "/console/prompts/fix-test?version=v2",
+    "cost": "/console/cost?days=14&by=label:team",
+    "compare": "/console/compare?a={earlier}&b={done}",
+    "compare-empty": "/console/compare",
+    "health": "/console/health",
+    "error": "/console/runs/no-such-run",
+}
 TEAMS = {"code-review": "payments", "fix-test": "platform", "release-notes": "release"}
 REVIEW = """Review the change in `/workspace` against `main`.
 

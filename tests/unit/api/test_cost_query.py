@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from apistand import Stand
 
-from codexrun_api.console.pages.cost import as_csv, read_cost_query
+from codexrun_api.console.pages.cost import Sum, as_csv, read_cost_query, with_bars
 from codexrun_api.console.pages.run_list import valid_part
 from codexrun_api.console.pages.start import labels_of
 from codexrun_api.console.view.list_query import read_list_query
@@ -83,6 +83,13 @@ async def test_costs_by_label_agree_with_all(stand: Stand) -> None:
     assert wrong.status_code == 422
     detail = wrong.json()["errors"][0]["detail"]
     assert detail.startswith('"weather" is not a valid grouping; use one of job_type, model')
+
+
+def test_bars_are_of_dollars_and_of_tokens_only_where_nothing_has_a_price() -> None:
+    dear, cheap, unpriced = Sum("a", 1, 900, 4_000), Sum("b", 1, 90, 1_000), Sum("c", 1, 3_000, 0)
+    assert [s.part for s in with_bars([dear, cheap, unpriced])] == [1, 0.25, 0]
+    assert [s.part for s in with_bars([unpriced, Sum("d", 1, 750, 0)])] == [1, 0.25]
+    assert [s.part for s in with_bars([Sum("e", 2, 0, 0)])] == [0]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ async def prompt(
         raise Problem(
             404,
             "prompt-not-found",
-            f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them',
+            f'there is no prompt "{name[:63]}" in the cluster',
         )
     by_version = {p.version: p for p in versions}
     version = by_version.get(request.query_params.get("version", ""), versions[0])

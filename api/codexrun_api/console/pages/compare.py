@@ -13,6 +13,7 @@ from markupsafe import Markup
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
+from codexrun_api.console.view.run_rows import ORIGINS
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.transcript import final_message
 from codexrun_api.console.view.yaml_text import as_yaml
@@ -88,7 +89,7 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
         _number("Output tokens", a.output_tokens, b.output_tokens, formats.count),
         _number("Cost", a.cost_micro_usd, b.cost_micro_usd, formats.money),
         _pair("Attempts", a.attempt, b.attempt),
-        _pair("Started by", *(f"{r.requested_by or 'unknown'}, {r.origin}" for r in (a, b))),
+        _pair("Started by", *(_starter(r) for r in (a, b))),
         _pair("Error", a.error, b.error),
     ]
 
@@ -96,6 +97,11 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
 def _pair(name: str, a: Any, b: Any) -> Pair:
     first, second = ("–" if value in (None, "") else str(value) for value in (a, b))
     return Pair(name, first, second)
+
+
+def _starter(record: RunRecord) -> str:
+    origin = ORIGINS.get(record.origin, record.origin)
+    return f"{record.requested_by or 'unknown'}, {origin}"
 
 
 def _number(name: str, a: Any, b: Any, form: Callable[[Any], str]) -> Pair:

@@ -137,7 +137,7 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
         "groupings": {grouping: TITLES[grouping] for grouping in GROUPINGS},
         "total": total,
         "per_day": _every_day(query, by_day),
-        "tables": {title: _scale(sums) for title, sums in tables.items()},
+        "tables": {title: with_bars(sums) for title, sums in tables.items()},
         "prices": services.prices,
         "top": top,
         "today": today,
@@ -195,7 +195,7 @@ def _every_day(query: CostQuery, groups: Iterable[Group]) -> list[Sum]:
     """Return a row for each day, those without a run too."""
     by_day = {group.key: group for group in groups}
     days = [query.first + timedelta(days=n) for n in range(query.days)]
-    return _scale(
+    return with_bars(
         [
             replace(_sum(group, _day_url(day)), name=day.isoformat())
             if (group := by_day.get(day.isoformat()))
@@ -221,20 +221,13 @@ def _sum(group: Group, url: str) -> Sum:
     )
 
 
-def _scale(sums: list[Sum]) -> list[Sum]:
-    largest = max((s.micro_usd or s.tokens for s in sums), default=0) or 1
-    return [
-        Sum(
-            s.name,
-            s.runs,
-            s.tokens,
-            s.micro_usd,
-            s.succeeded,
-            s.url,
-            (s.micro_usd or s.tokens) / largest,
-        )
-        for s in sums
-    ]
+def with_bars(sums: list[Sum]) -> list[Sum]:
+    """Return sums with their bars: of dollars, or of tokens where no sum has a price."""
+    amounts = [s.micro_usd for s in sums]
+    if not any(amounts):
+        amounts = [s.tokens for s in sums]
+    largest = max(amounts, default=0) or 1
+    return [replace(s, part=amount / largest) for s, amount in zip(sums, amounts, strict=True)]
 
 
 def _midnight(day: date) -> datetime:

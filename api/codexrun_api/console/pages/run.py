@@ -15,8 +15,14 @@ from codexrun_api.archive.archive import Archive
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view import commands, safe_html, status_text, timeline, transcript
-from codexrun_api.console.view.formats import duration
+from codexrun_api.console.view import (
+    commands,
+    limits,
+    safe_html,
+    status_text,
+    timeline,
+    transcript,
+)
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
@@ -26,7 +32,6 @@ from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION, CodexRun
-from codexrun_core.resources.limits import Limits
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
@@ -43,6 +48,7 @@ TABS = {
 WINDOW_BYTES = 256 * 1024  # bytes of the log that the Codex view reads at once
 TAIL_BYTES = 64 * 1024
 MAX_LINES = 2_000  # of the log in a page, however short they are
+TIME_LIMITS = ("timeout_seconds", "stall_seconds")  # that a run which has started can reach
 MESSAGE_ARTIFACT = "final-message.md"
 PATCH_ARTIFACT = "workspace.patch"
 
@@ -102,7 +108,7 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
         else _no_duration(),
         _unless_unavailable(_retries(services, record), ()),
     )
-    limits = limits_of(record, job_type)
+    run_limits = limits_of(record, job_type)
     prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     position = services.queue_position(record.run_id)
     busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
@@ -124,8 +130,12 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
         "way_out": status_text.way_out(record),
         "seconds": status_text.run_seconds(record, now),
         "stretches": timeline.stretches(record, events, now),
-        "limits": limits,
-        "times": time_limits(limits),
+        "limits": run_limits,
+        "time_limits": [
+            limit
+            for limit in limits.rows(run_limits)
+            if limit.value is not None and limit.name in TIME_LIMITS
+        ],
         "prices": services.prices.version,
         "price_known": (record.model or "") in services.prices.models,
         "prompt": prompt,
@@ -190,19 +200,13 @@ async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ..
     return (await services.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
 
 
-def time_limits(limits: Limits) -> list[str]:
-    """Return the limits of time that there are, as `15m` and `stall 3m`."""
-    words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
-    return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
-
-
 def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
-    """Return tone and words for the state of the run's prompt."""
+    """Return tone and words for the checksum of the run's prompt."""
     if prompt is None:
-        return "off", "no longer in the cluster"
+        return "off", "prompt no longer in the cluster"
     if not prompt.checksum_ok or (record.prompt_sha256 and record.prompt_sha256 != prompt.sha256):
-        return "bad", "checksum mismatch"
-    return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
+        return "bad", "mismatch"
+    return ("ok", "valid") if record.prompt_sha256 else ("off", "not checked yet")
 
 
 async def _tab(

@@ -147,7 +147,7 @@
             location.href = url;
         },
         start: () => click("[data-key-start]") || (location.href = "/console/start"),
-        theme: () => click("#theme"),
+        theme: () => [...$("#theme").elements].find((el) => el.checkVisibility())?.click(),
         escape: () => {
             const pop = $("details.pop[open]");
             if (pop) {

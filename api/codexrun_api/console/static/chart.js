@@ -43,6 +43,7 @@
                 axes: [
                     {
                         ...axis,
+                        size: 32,
                         grid: { show: false },
                         values: (u, ticks) =>
                             ticks.map((t) => new Date(t * 1000).toISOString().slice(5, 10)),

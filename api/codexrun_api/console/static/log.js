@@ -237,7 +237,8 @@
             el.classList.toggle("off", !hits.length);
             el.removeAttribute("href");
             el.setAttribute("role", "button");
-            el.tabIndex = 0;
+            el.ariaDisabled = String(!hits.length);
+            el.tabIndex = hits.length ? 0 : -1;
         }
     }
     function paint() {

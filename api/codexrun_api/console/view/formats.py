@@ -13,6 +13,23 @@ _HIDDEN = re.compile(
 )
 
 
+_WORD = re.compile(r"[a-z]+(?=[ ,;]|$)")
+# What REST advises its callers, who have no list to click on.
+_REST_ADVICE = re.compile(r"; GET /\S+ lists them$")
+
+
+def for_visitors(detail: str) -> str:
+    """Return a problem's detail as a sentence of a page."""
+    text = capitalized(_REST_ADVICE.sub("", detail))
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def capitalized(text: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a field such as
+    `spec.inputs:`."""
+    return f"{text[:1].upper()}{text[1:]}" if _WORD.match(text) else text
+
+
 def visible(text: str) -> str:
     """Return foreign text with everything in it that one would not see written out."""
     return _HIDDEN.sub(lambda match: f"\u27eaU+{ord(match[0]):04X}\u27eb", text)

@@ -7,12 +7,12 @@ from codexrun_core.resources.limits import Limits
 
 # label, and the unit that the form asks in
 LABELS = {
-    "max_tokens": ("Tokens", ""),
-    "max_cost_cents": ("Cost", "US cents"),
-    "timeout_seconds": ("Time", "seconds"),
-    "stall_seconds": ("Stall", "seconds"),
-    "start_seconds": ("Start", "seconds"),
-    "max_wait_seconds": ("Wait for the provider", "seconds"),
+    "max_tokens": ("Token limit", ""),
+    "max_cost_cents": ("Cost limit", "US cents"),
+    "timeout_seconds": ("Timeout", "seconds"),
+    "stall_seconds": ("Stall timeout", "seconds"),
+    "start_seconds": ("Start timeout", "seconds"),
+    "max_wait_seconds": ("Provider wait", "seconds"),
 }
 
 
@@ -28,7 +28,7 @@ class Limit:
     @property
     def asked(self) -> str:
         """Return how the form calls it."""
-        return f"{self.label}, {self.unit}" if self.unit else self.label
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
     @property
     def shown(self) -> str:

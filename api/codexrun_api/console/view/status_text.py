@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from codexrun_api.console.view.formats import about, duration, utc
+from codexrun_api.console.view.formats import about, capitalized, duration, utc
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
@@ -188,6 +188,8 @@ def short(
             text = _waiting(record, now)
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
+            word_of_badge = state_of(record.status).word
+            text = capitalized(text.removeprefix(f"{word_of_badge}: "))
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 

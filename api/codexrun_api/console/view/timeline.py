@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from codexrun_api.console.view.status_text import State, state_of
+from codexrun_api.console.view.status_text import STATES, State, state_of
 from codexrun_core.registry import RunEvent
 from codexrun_core.runs.record import RunRecord
 
+ORDER = {status: number for number, status in enumerate(STATES)}
 MIN_WIDTH_PERCENT = 2.0  # percent: what is short is still seen
 
 
@@ -48,7 +49,8 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
         marks.append((record.attempt, "running", record.started_at))
     if record.finished_at and record.status not in statuses:
         marks.append((record.attempt, record.status, record.finished_at))
-    marks.sort(key=lambda mark: (mark[2], not state_of(mark[1]).active))
+    # Times have whole seconds: within one, a phase follows the one before it.
+    marks.sort(key=lambda mark: (mark[2], mark[0], ORDER.get(mark[1], len(ORDER))))
     if not marks or (marks[0][1] != "pending" and record.created_at < marks[0][2]):
         marks.insert(0, (1, "pending", record.created_at))
     return marks
