@@ -108,7 +108,6 @@ class Gate:
                     if request.transport is None or request.transport.is_closing():
                         return web.Response(status=499)  # it left while it waited
                     verdict = admit(raw, self.ledger.limits)
-                    del raw
             except BodyError as error:
                 return self._refuse_body(error)
             if isinstance(verdict, Denied):

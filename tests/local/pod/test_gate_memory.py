@@ -12,7 +12,7 @@ from gate_process import BODY, COMPLETED, account, connect, gate, memory_mib, po
 
 MIB = 2**20
 UNFINISHED_MIB = 128
-WHOLE_MIB = 224
+WHOLE_MIB = 208
 
 
 def half_sent(pod, head, piece, pieces):
@@ -105,8 +105,17 @@ def padded(start, piece, end):
     return start + piece * count + end
 
 
+def tools(start, piece, end):
+    return padded(b"{" + PLAIN + b',"tools":[' + start, piece, end + b"]}")
+
+
+def schema(start, piece, end):
+    return tools(b'{"type":"function","name":"shell","parameters":' + start, piece, end + b"}")
+
+
 PLAIN = json.dumps(BODY)[1:-1].encode()
 OPEN = b"{" + PLAIN + b',"x":['
+BARE = json.dumps({key: value for key, value in BODY.items() if key != "input"})[:-1].encode()
 WHOLE = {
     "lists": padded(OPEN, b"[],", b"1]}"),
     "objects": padded(OPEN, b'{"a":1},', b"1]}"),
@@ -133,6 +142,31 @@ WHOLE = {
     + b"}",
     "keys": b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
     "depth": padded(OPEN[:-1], b"[", b""),
+    "the text of a command": padded(
+        BARE + b',"input":[{"type":"local_shell_call","status":"completed","call_id":"c",'
+        b'"action":{"type":"exec","command":["\xf0\x9f\x98\x80',
+        b"x",
+        b'"]}}]}',
+    ),
+    "a tool's long name": tools(
+        b'{"type":"function","name":"mcp__a__\xf0\x9f\x98\x80', b"x", b'"}'
+    ),
+    "a tool's name of signs": tools(b'{"type":"function","name":"mcp__a__', b"-", b'"}'),
+    "a namespace of some tools": tools(
+        b'{"type":"namespace","tools":['
+        + b",".join(b'{"type":"function","name":"t%d"}' % n for n in range(8))
+        + b'],"name":"mcp__a__\xf0\x9f\x98\x80',
+        b"x",
+        b'"}',
+    ),
+    "keys of a schema, and a text": schema(
+        b"{" + b"".join(b'"k%d":1.5,' % n for n in range(295_000)) + b'"a":"\xf0\x9f\x98\x80',
+        b"x",
+        b'"}',
+    ),
+    "values of a schema, and a text": schema(
+        b'{"enum":[' + b'{"a":1},' * 145_000 + b'"\xf0\x9f\x98\x80', b"x", b'"]}'
+    ),
 }
 
 
