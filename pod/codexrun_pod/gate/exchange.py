@@ -277,7 +277,7 @@ class Exchange:
                     await self._pass_on(down.write(allowed))
                 if self.events.called and self.client_left_at is None:
                     await self._end_run(down)
-                if self.events.last:
+                if self.events.last or self.events.is_too_large:
                     break  # some servers and proxies leave the connection open behind it
         except AbandonedError:
             if self.events.last is None:
@@ -287,19 +287,26 @@ class Exchange:
             # loses what had come just before, but it had come.
             self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
-            unread = self.key_filter.raw(self.events.unread.lstrip())
-            if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
-                # no stream, whatever its header says
-                text, mask = unread.decode("utf-8", "replace"), self.ledger.mask.text
-                error = errors.read(text, _now(), status=200, mask=mask)
-                self._note(error, tokens.parse(_usage_in(unread)))
-            else:
-                is_foreign = self.events.is_foreign and not self.bytes_came
-                cut = errors.foreign if is_foreign else errors.cut
-                self._settle_broken(cut(self.host))
+            self._settle_without_end()
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
+
+    def _settle_without_end(self) -> None:
+        """Settle a stream that had no last event."""
+        if self.events.is_too_large:
+            self._settle_broken(errors.unreadable_event(self.host), "at_most")
+            return
+        unread = self.key_filter.raw(self.events.unread.lstrip())
+        if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
+            # no stream, whatever its header says
+            text, mask = unread.decode("utf-8", "replace"), self.ledger.mask.text
+            error = errors.read(text, _now(), status=200, mask=mask)
+            self._note(error, tokens.parse(_usage_in(unread)))
+            return
+        is_foreign = self.events.is_foreign and not self.bytes_came
+        cut = errors.foreign if is_foreign else errors.cut
+        self._settle_broken(cut(self.host))
 
     def _meter(self, chunk: bytes) -> bytes:
         """Meter a chunk before it is passed on, so that what Codex has seen is in the account;
