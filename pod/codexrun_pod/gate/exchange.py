@@ -24,6 +24,7 @@ from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.errors.body import MAX_MESSAGE_CHARS
 from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, head_bytes
+from codexrun_pod.gate.identity import ExchangeError
 from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.key_filter import KeyFilter
@@ -67,7 +68,8 @@ class Exchange:
         admitted: Admitted,
         renew: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """renew: gives another key once the first one is refused, None if there is none."""
+        """renew: gives another key once the first one is refused, None if there is none; raises
+        ExchangeError where there should be one."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
@@ -147,6 +149,8 @@ class Exchange:
         ledger.publish()  # as incomplete, should the gate be killed before the answer's end
         try:
             return await self._forward(session)
+        except ExchangeError as error:
+            return self.without_token(error.error)
         except AbandonedError:
             self._settle_broken(None, self.abandon)
             if self.request.transport is not None:
