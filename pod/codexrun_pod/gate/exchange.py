@@ -24,6 +24,7 @@ from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.errors.body import MAX_MESSAGE_CHARS
 from codexrun_pod.gate.header_filter import MAX_HEAD_BYTES, head_bytes
+from codexrun_pod.gate.identity import ExchangeError
 from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.key_filter import KeyFilter
@@ -67,7 +68,8 @@ class Exchange:
         admitted: Admitted,
         renew: Callable[[], Awaitable[str | None]],
     ) -> None:
-        """renew: gives another key once the first one is refused, None if there is none."""
+        """renew: gives another key once the first one is refused, None if there is none; raises
+        ExchangeError where there should be one."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
@@ -147,6 +149,8 @@ class Exchange:
         ledger.publish()  # as incomplete, should the gate be killed before the answer's end
         try:
             return await self._forward(session)
+        except ExchangeError as error:
+            return self.without_token(error.error)
         except AbandonedError:
             self._settle_broken(None, self.abandon)
             if self.request.transport is not None:
@@ -277,7 +281,7 @@ class Exchange:
                     await self._pass_on(down.write(allowed))
                 if self.events.called and self.client_left_at is None:
                     await self._end_run(down)
-                if self.events.last:
+                if self.events.last or self.events.is_too_large:
                     break  # some servers and proxies leave the connection open behind it
         except AbandonedError:
             if self.events.last is None:
@@ -287,19 +291,26 @@ class Exchange:
             # loses what had come just before, but it had come.
             self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
-            unread = self.key_filter.raw(self.events.unread.lstrip())
-            if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
-                # no stream, whatever its header says
-                text, mask = unread.decode("utf-8", "replace"), self.ledger.mask.text
-                error = errors.read(text, _now(), status=200, mask=mask)
-                self._note(error, tokens.parse(_usage_in(unread)))
-            else:
-                is_foreign = self.events.is_foreign and not self.bytes_came
-                cut = errors.foreign if is_foreign else errors.cut
-                self._settle_broken(cut(self.host))
+            self._settle_without_end()
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
+
+    def _settle_without_end(self) -> None:
+        """Settle a stream that had no last event."""
+        if self.events.is_too_large:
+            self._settle_broken(errors.unreadable_event(self.host), "at_most")
+            return
+        unread = self.key_filter.raw(self.events.unread.lstrip())
+        if unread.startswith((b"{", b"[", b"<")) and not self.events.began:
+            # no stream, whatever its header says
+            text, mask = unread.decode("utf-8", "replace"), self.ledger.mask.text
+            error = errors.read(text, _now(), status=200, mask=mask)
+            self._note(error, tokens.parse(_usage_in(unread)))
+            return
+        is_foreign = self.events.is_foreign and not self.bytes_came
+        cut = errors.foreign if is_foreign else errors.cut
+        self._settle_broken(cut(self.host))
 
     def _meter(self, chunk: bytes) -> bytes:
         """Meter a chunk before it is passed on, so that what Codex has seen is in the account;

@@ -121,7 +121,7 @@ def _longer(
         digest.update(piece)
         text_bytes += len(piece)
     digest.update(b"\n")  # JSON has no bare one, so that no two lists of parts are alike
-    url_bytes = sum(len(piece) for url in image_urls for piece in json_text.utf8(url))
+    url_bytes = sum(map(json_text.size, image_urls))
     return Beginning(
         digest.copy().hexdigest()[:32],
         before.text_bytes + text_bytes - url_bytes,

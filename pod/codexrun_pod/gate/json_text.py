@@ -16,17 +16,21 @@ NEXT_VALUE = re.compile(r'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"\[{,])*+([\[{,]|\Z)
 # 16 MiB would take a gigabyte.
 MAX_VALUES = 300_000
 SLICE_CHARS = 64 * 1024
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 NAN = "NaN and Infinity are not JSON"
 
 
 def parse(raw: bytes | bytearray) -> Any:
-    """Return the document in `raw`, which is UTF-8 (RFC 8259).
+    """Return the document in `raw`, which is UTF-8 (RFC 8259). A bytearray is emptied as soon as it
+    is decoded: text and document may each take four times its memory.
 
     Raises:
         ValueError: it is not JSON, or has more than MAX_VALUES values.
         RecursionError: it is nested too deeply.
     """
     text = raw.decode("utf-8")
+    if isinstance(raw, bytearray):
+        raw.clear()
     if sum(1 for _ in islice(NEXT_VALUE.finditer(text), MAX_VALUES + 2)) > MAX_VALUES + 1:
         raise ValueError(f"it has more than {MAX_VALUES} values")
     return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
@@ -57,18 +61,47 @@ def dump(value: Any) -> bytes:
 
 
 def pieces(value: Any) -> Iterator[bytes]:
-    """Iterate over `value` as compact JSON of UTF-8: the whole as a text may take four bytes for
-    each of its characters.
+    """Iterate over `value`, as `parse` has it, as compact JSON of UTF-8. The whole as a text may
+    take four bytes for each of its characters, and so may one string of it.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
-    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
-    for piece in encoder.iterencode(value):
-        yield from utf8(piece)
+    if isinstance(value, str):
+        yield b'"'
+        for part in _slices(value):
+            yield _utf8(ENCODER.encode(part)[1:-1])
+        yield b'"'
+    elif isinstance(value, dict):
+        before = b"{"
+        for key, member in value.items():
+            yield before
+            yield from pieces(key)
+            yield b":"
+            yield from pieces(member)
+            before = b","
+        yield b"}" if value else b"{}"
+    elif isinstance(value, list):
+        before = b"["
+        for member in value:
+            yield before
+            yield from pieces(member)
+            before = b","
+        yield b"]" if value else b"[]"
+    else:
+        yield ENCODER.encode(value).encode()
 
 
-def utf8(text: str) -> Iterator[bytes]:
-    """Iterate over a text in UTF-8, piece by piece; lone surrogates are escaped."""
+def size(text: str) -> int:
+    """Return the bytes of a text in UTF-8, as `pieces` has them but for what JSON escapes."""
+    return sum(len(_utf8(part)) for part in _slices(text))
+
+
+def _slices(text: str) -> Iterator[str]:
     for start in range(0, len(text), SLICE_CHARS):
-        yield text[start : start + SLICE_CHARS].encode("utf-8", "backslashreplace")
+        yield text[start : start + SLICE_CHARS]
+
+
+def _utf8(text: str) -> bytes:
+    """Encode a text; lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace")

@@ -108,7 +108,6 @@ class Gate:
                     if request.transport is None or request.transport.is_closing():
                         return web.Response(status=499)  # it left while it waited
                     verdict = admit(raw, self.ledger.limits)
-                    del raw
             except BodyError as error:
                 return self._refuse_body(error)
             if isinstance(verdict, Denied):
@@ -219,14 +218,15 @@ class Gate:
         return await self.tokens.token(self.session) if self.tokens else self._key()
 
     async def _renewed_token(self) -> str | None:
-        """Return another token in place of one that the provider has refused; None for a key."""
+        """Return another token in place of one that the provider has refused; None for a key.
+
+        Raises:
+            ExchangeError: there is none, which says more than the refusal of the one before.
+        """
         if self.tokens is None:
             return None
         self.tokens.forget()
-        try:
-            return await self.tokens.token(self.session)
-        except ExchangeError:
-            return None  # the provider's refusal says it all
+        return await self.tokens.token(self.session)
 
     def _key(self) -> str | None:
         """Read the key, for each request, since the kubelet renews a mounted Secret in place; None

@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-END_OF_LINE = re.compile(rb"\r\n|\n|\r")
+END_OF_LINE = re.compile(rb"\r\n?|\n")
+# The longest event has the whole answer, at most some megabytes. While it is read it takes ten
+# times its bytes.
+MAX_EVENT_BYTES = 8 * 1024 * 1024
 SEARCH_CALL = "web_search_call"
 # Events that tell the state of a response and nothing else.
 STATES = frozenset({"response.created", "response.queued", "response.in_progress"})
@@ -55,8 +58,9 @@ class EventStream:
         self._forbidden = forbidden
         self._clean = clean
         self._states: set[str] = set()  # those of the response that have been told
-        self._rest = b""  # of a line
-        self._held = b""  # lines of an event that is not whole yet
+        self._held = bytearray()  # of an event that is not whole yet
+        self._line_start = 0  # in _held, of the line that has not ended
+        self._end = b""  # a last \r, which may be half of a line's end
         self._data: list[bytes] = []
         self._name = ""  # of the event, from a line of its own
         self._item_bytes = 0  # of text, of items that have ended
@@ -76,19 +80,28 @@ class EventStream:
     @property
     def unread(self) -> bytes:
         """Return the bytes that no event has ended, as they came: not cleaned."""
-        return self._held + self._rest
+        return bytes(self._held + self._end)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Return whether an event, or one line of it, is longer than the gate reads."""
+        return len(self._held) > MAX_EVENT_BYTES
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what may be passed on. Sets `last` at the first event that ends a response, and
         `began` at the first that is no error; `progress` counts on."""
-        text = self._rest + chunk
+        text = self._end + chunk
+        self._end = b""
         passed: list[bytes] = []
         start = 0
         for end in END_OF_LINE.finditer(text):
             if end.group() == b"\r" and end.end() == len(text):
-                break  # it may be half of a line's end
-            line = text[start : end.start()]
-            self._held += text[start : end.end()]
+                self._end = b"\r"
+                break
+            self._held += text[start : end.start()]
+            line = bytes(self._held[self._line_start :])
+            self._held += end.group()
+            self._line_start = len(self._held)
             start = end.end()
             if line.startswith(b"data:"):
                 self._data.append(line[5:].lstrip(b" "))
@@ -101,9 +114,10 @@ class EventStream:
                 self._data = []
                 self._name = ""
                 if self.called is None:
-                    passed.append(self._clean(self._held))
-                self._held = b""
-        self._rest = text[start:]
+                    passed.append(self._clean(bytes(self._held)))
+                self._held.clear()
+                self._line_start = 0
+        self._held += text[start : len(text) - len(self._end)]
         return b"".join(passed)
 
     def _event(self, data: bytes) -> None:

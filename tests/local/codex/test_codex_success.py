@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 
 import pytest
 from codex_stand import KEY, get
@@ -132,3 +133,17 @@ def test_the_agent_cannot_find_the_key(pod):
     assert "probe done" in result.runner["finalMessage"]
     assert KEY not in (pod.root / "agent.log").read_text()
     assert KEY not in (pod.root / "gate.log").read_text()
+
+
+@pytest.mark.parametrize("hosts", ["", "*", "a.example"])
+def test_no_proxy_is_between_codex_and_the_gate(pod, hosts):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        variables = dict.fromkeys(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"], url)
+        variables["NO_PROXY"] = hosts
+        pod.start_gate(environment=variables)
+        pod.start_runner("Say hello to the world.\n", env=variables)
+        assert pod.end().code == 0
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()

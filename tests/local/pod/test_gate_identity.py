@@ -15,6 +15,7 @@ from aiohttp.base_protocol import BaseProtocol
 from gate_app import gate_settings, listening
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from codexrun_pod.gate import identity
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.identity import TokenSource
@@ -153,6 +154,47 @@ async def test_a_token_that_was_taken_back_is_renewed_once(stand: Stand) -> None
     assert b"short-lived-3" not in body, "nothing of a token comes back"
     assert stand.last_error["class"] == "auth"
     assert len(stand.provider.exchanges) == 3
+
+
+RENEWALS = [
+    # the exchange's answer, class, another try has a chance
+    (web.HTTPServiceUnavailable, "model_error", True),
+    (web.HTTPTooManyRequests, "rate_limit", True),
+    (None, "model_error", True),
+    (web.HTTPBadRequest, "auth", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "class_", "retryable"),
+    RENEWALS,
+    ids=["it is away", "it is limited", "it is silent", "it refuses"],
+)
+async def test_a_renewal_that_fails_says_why(
+    stand: Stand,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: type[web.HTTPError] | None,
+    class_: str,
+    retryable: bool,
+) -> None:
+    await stand.post()
+    stand.provider.taken_back = {"Bearer short-lived-1"}
+    if refusal is None:
+        monkeypatch.setattr(identity, "EXCHANGE_SECONDS", 0.1)
+        stand.provider.held = asyncio.Event()
+    else:
+        stand.provider.refusal = web.Response(status=refusal.status_code)
+    status, body = await stand.post()
+    error = stand.last_error
+    assert (error["class"], error["retryable"]) == (class_, retryable)
+    assert error["message"].startswith("exchanging the ServiceAccount's token: ")
+    assert status == (502 if retryable else 400)
+    assert b"short-lived-1" not in body, "nothing of a token comes back"
+    assert stand.gate.ledger.account.complete, "nothing was charged for it"
+    if stand.provider.held is not None:
+        stand.provider.held.set()
+    stand.provider.refusal = None
+    assert (await stand.post())[0] == (200 if retryable else 400)
 
 
 async def test_an_answer_that_comes_in_parts_is_read_whole(stand: Stand) -> None:

@@ -1,18 +1,20 @@
 """Bodies that nobody finishes, and bodies made to take memory, take little of the gate's 256 MiB,
 and an honest request is answered all the same."""
 
+import contextlib
 import gzip
+import http.client
 import json
 import threading
 from contextlib import ExitStack
 
 import pytest
 from codex_stand import get, until
-from gate_process import BODY, COMPLETED, account, connect, gate, memory_mib, post
+from gate_process import BODY, COMPLETED, account, connect, event, gate, memory_mib, post
 
 MIB = 2**20
 UNFINISHED_MIB = 128
-WHOLE_MIB = 224
+WHOLE_MIB = 208
 
 
 def half_sent(pod, head, piece, pieces):
@@ -105,8 +107,17 @@ def padded(start, piece, end):
     return start + piece * count + end
 
 
+def tools(start, piece, end):
+    return padded(b"{" + PLAIN + b',"tools":[' + start, piece, end + b"]}")
+
+
+def schema(start, piece, end):
+    return tools(b'{"type":"function","name":"shell","parameters":' + start, piece, end + b"}")
+
+
 PLAIN = json.dumps(BODY)[1:-1].encode()
 OPEN = b"{" + PLAIN + b',"x":['
+BARE = json.dumps({key: value for key, value in BODY.items() if key != "input"})[:-1].encode()
 WHOLE = {
     "lists": padded(OPEN, b"[],", b"1]}"),
     "objects": padded(OPEN, b'{"a":1},', b"1]}"),
@@ -133,6 +144,31 @@ WHOLE = {
     + b"}",
     "keys": b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
     "depth": padded(OPEN[:-1], b"[", b""),
+    "the text of a command": padded(
+        BARE + b',"input":[{"type":"local_shell_call","status":"completed","call_id":"c",'
+        b'"action":{"type":"exec","command":["\xf0\x9f\x98\x80',
+        b"x",
+        b'"]}}]}',
+    ),
+    "a tool's long name": tools(
+        b'{"type":"function","name":"mcp__a__\xf0\x9f\x98\x80', b"x", b'"}'
+    ),
+    "a tool's name of signs": tools(b'{"type":"function","name":"mcp__a__', b"-", b'"}'),
+    "a namespace of some tools": tools(
+        b'{"type":"namespace","tools":['
+        + b",".join(b'{"type":"function","name":"t%d"}' % n for n in range(8))
+        + b'],"name":"mcp__a__\xf0\x9f\x98\x80',
+        b"x",
+        b'"}',
+    ),
+    "keys of a schema, and a text": schema(
+        b"{" + b"".join(b'"k%d":1.5,' % n for n in range(295_000)) + b'"a":"\xf0\x9f\x98\x80',
+        b"x",
+        b'"}',
+    ),
+    "values of a schema, and a text": schema(
+        b'{"enum":[' + b'{"a":1},' * 145_000 + b'"\xf0\x9f\x98\x80', b"x", b'"]}'
+    ),
 }
 
 
@@ -193,6 +229,36 @@ def test_whole_bodies_that_wait_for_an_answer_wait_outside(tmp_path):
         answered.set()
         until(lambda: not any(sender.is_alive() for sender in senders), "all were read")
         assert memory_mib(pod) < WHOLE_MIB
+
+
+ENDLESS = {"a line": b"data: x" + b"x" * MIB, "lines of an event": b"data: x\n" * (MIB // 8)}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_event_of_the_provider_that_does_not_end(tmp_path, kind):
+    def stream(handler):
+        handler.stream(event("response.created", response={"id": "r"}))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(256):
+                handler.wfile.write(ENDLESS[kind])
+
+    with gate(tmp_path) as (pod, upstream):
+        upstream.answer = stream
+        with pytest.raises((OSError, http.client.HTTPException)):
+            post(pod)
+        assert memory_mib(pod) < UNFINISHED_MIB
+        status, answer, _ = post(pod)
+        assert (status, b"is too large" in answer) == (400, True)
+        assert len(upstream.requests) == 1, "Codex is told at once that another try is no use"
+        pod.gate.terminate()
+        pod.gate.wait(20)
+        message = pod.message("gate")
+        assert (message["lastError"]["class"], message["lastError"]["retryable"]) == (
+            "model_error",
+            False,
+        )
+        assert message["usage"]["totalTokens"] > 0, "it may have been paid"
+        assert not message["complete"]
 
 
 def test_a_refusal_is_short_wherever_it_is_told(tmp_path):

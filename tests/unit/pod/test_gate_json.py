@@ -20,7 +20,28 @@ MAX = json_text.MAX_VALUES
 def test_what_is_read_is_written(value, escaped):
     text = json.dumps(value, ensure_ascii=escaped).encode("utf-8", "backslashreplace")
     assert json_text.parse(text) == value
+    assert json_text.dump(value) == compact(value)
+
+
+def compact(value):
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+LONG = "x" * (json_text.SLICE_CHARS - 1)
+
+
+@pytest.mark.parametrize("end", ['"', "\\", "\n", "\0", "é", "😀", "\ud83d", '\\"' * 50_000])
+def test_a_string_is_written_alike_however_long(end):
+    value = {LONG + end + LONG: [LONG + end + LONG]}
+    assert json_text.dump(value) == compact(value)
     assert json_text.parse(json_text.dump(value)) == value
+
+
+def test_a_body_that_was_read_takes_no_memory():
+    body = bytearray(b"[1]")
+    assert json_text.parse(body) == [1]
+    assert not body
 
 
 BEYOND = [

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codexrun_pod.gate import sse
 from codexrun_pod.gate.sse import EventStream, LastEvent
 
 
@@ -219,6 +220,29 @@ def test_whole_events_are_given_back_to_the_byte(stream, sizes):
         turn = turn + 1
     assert data.startswith(passed)
     assert not data[len(passed) :].endswith((b"\n\n", b"\r\n\r\n"))
+
+
+TOO_LARGE = [
+    ("a line without an end", ["data: ", "x" * 95], True),
+    ("lines without an empty one", ["data: x\n"] * 13, True),
+    ("a comment", [":" * 101], True),
+    ("as much as may be", ["data: ", "x" * 94], False),
+    ("that much, and its end", ["data: ", "x" * 92, "\n\n"], False),
+    ("many events", [CREATED] * 100, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_too_large"), [row[1:] for row in TOO_LARGE], ids=[row[0] for row in TOO_LARGE]
+)
+def test_an_event_has_a_bound(monkeypatch, chunks, is_too_large):
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100)
+    events = EventStream()
+    assert events.feed(CREATED.encode()) == CREATED.encode()
+    for chunk in chunks:
+        assert not events.is_too_large
+        events.feed(chunk.encode())
+    assert events.is_too_large == is_too_large
 
 
 @given(st.binary())

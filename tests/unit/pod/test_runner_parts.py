@@ -7,6 +7,7 @@ import os
 import tomllib
 from pathlib import Path
 from urllib.parse import quote, quote_plus
+from urllib.request import proxy_bypass_environment
 
 import pytest
 from hypothesis import given
@@ -503,7 +504,6 @@ def test_what_an_image_says_of_git_s_questions_stands(tmp_path):
         ({"no_proxy": ".b.example"}, ".b.example,127.0.0.1,localhost,::1"),
         ({"NO_PROXY": "a", "no_proxy": "b"}, "a,b,127.0.0.1,localhost,::1"),
         ({"NO_PROXY": "a", "no_proxy": "a"}, "a,127.0.0.1,localhost,::1"),
-        ({"NO_PROXY": "*"}, "*,127.0.0.1,localhost,::1"),
         ({"NO_PROXY": ""}, "127.0.0.1,localhost,::1"),
     ],
 )
@@ -514,6 +514,24 @@ def test_the_gate_is_never_behind_a_proxy(tmp_path, given, hosts):
     environment = codex_config.environment(proxied, mine)
     assert environment["HTTPS_PROXY"] == proxied["HTTPS_PROXY"], "commands may need it"
     assert (environment["NO_PROXY"], environment["no_proxy"]) == (hosts, hosts)
+
+
+@pytest.mark.parametrize(
+    ("given", "upper"),
+    [
+        ({"NO_PROXY": "*"}, "*,127.0.0.1,localhost,::1"),
+        ({"no_proxy": " * "}, "*,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "a", "no_proxy": "*"}, "a,*,127.0.0.1,localhost,::1"),
+    ],
+)
+def test_an_image_whose_commands_need_no_proxy_has_none_for_them(tmp_path, given, upper):
+    mine = settings.from_env(environ(tmp_path))
+    proxied = {"HTTPS_PROXY": "http://proxy.example.com:3128", **given}
+    environment = codex_config.environment(proxied, mine)
+    assert environment["NO_PROXY"] == upper, "Codex takes * for names, and not for 127.0.0.1"
+    commands = {"no": environment["no_proxy"]}
+    for host in ("host.example", "127.0.0.1"):
+        assert proxy_bypass_environment(host, commands)
 
 
 def test_an_image_without_codex_is_said_so(tmp_path):

@@ -24,6 +24,7 @@ from codexrun_core.pod_contract import ReportKey
 from codexrun_pod.gate.errors import body as bodies
 from codexrun_pod.gate.errors import delay
 from codexrun_pod.gate.errors.body import ErrorBody
+from codexrun_pod.gate.sse import MAX_EVENT_BYTES
 from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
@@ -367,6 +368,21 @@ def unreadable_head(host: str, reason: str) -> UpstreamError:
         advice=(
             "a line or a header may have 64 KiB, all of them together 256 KiB; check what the"
             " endpoint, or a proxy before it, adds to its answers"
+        ),
+    )
+
+
+def unreadable_event(host: str) -> UpstreamError:
+    """Build the error of a stream with an event beyond the gate's limit, such as a line without an
+    end."""
+    return UpstreamError(
+        "model_error",
+        f"the stream from {host} has an event that is too large: it may have"
+        f" {MAX_EVENT_BYTES // 1024**2} MiB",
+        retryable=False,
+        advice=(
+            "check model.upstreamURL, and whether the endpoint, or a proxy before it, sends events"
+            " line by line"
         ),
     )
 

@@ -18,7 +18,7 @@ PLAIN_TIERS = (None, "auto", "default")  # others have other prices
 
 def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
     """Decide on one body; an admitted one is written anew, so that no key that occurs twice means
-    two things."""
+    two things. A bytearray is emptied on the way."""
     if limits.stopping:
         return Denied(
             "stopping", "the run is being stopped; no further model requests", final=False

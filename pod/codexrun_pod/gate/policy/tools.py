@@ -35,6 +35,9 @@ CALL_TYPES = {
     "tool_search_call": None,
 }
 NAMED_CALLS = ("function_call", "custom_tool_call")
+# Of a tool's name, and of its namespace's: longer than any that allowedTools can have, and than
+# Codex's own. With the rest of it each look at a name would copy as much as a request may have.
+MAX_NAME_CHARS = 128
 
 
 def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
@@ -146,12 +149,15 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:
     """Return a tool's full name: `alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other
-    namespaces say nothing."""
+    namespaces say nothing. Both are cut."""
     name = tool.get("name")
     space = holder.get("name")
     if not isinstance(name, str):
         return None
-    return f"{space}__{name}" if isinstance(space, str) and space.startswith("mcp__") else name
+    name = name[:MAX_NAME_CHARS]
+    if isinstance(space, str) and space.startswith("mcp__"):
+        return f"{space[:MAX_NAME_CHARS]}__{name}"
+    return name
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -235,17 +235,24 @@ def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str
         for name, folder in CACHES.items()
         if name in variables and not _is_writable(Path(variables[name]))
     }
-    # Codex reads the first that is set, other programs the second.
-    hosts = [variables.get(name, "") for name in NO_PROXY_NAMES]
-    no_proxy = ",".join(dict.fromkeys(filter(None, (*hosts, *LOOPBACK_HOSTS))))
     return {
         **UNATTENDED,
         **variables,
         **caches,
-        **dict.fromkeys(NO_PROXY_NAMES, no_proxy),
+        **_no_proxy(variables),
         "CODEX_HOME": str(settings.codex_home),
         "HOME": str(settings.home),
     }
+
+
+def _no_proxy(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return both variables with loopback added. Codex and Go read the first that is set, curl, git
+    and Python the second. These take `*` for all hosts only if it stands alone, and Codex takes it
+    for all names, but for no address."""
+    hosts = [variables.get(name, "").strip() for name in NO_PROXY_NAMES]
+    with_loopback = ",".join(dict.fromkeys(filter(None, (*hosts, *LOOPBACK_HOSTS))))
+    upper, lower = NO_PROXY_NAMES
+    return {upper: with_loopback, lower: "*" if "*" in hosts else with_loopback}
 
 
 def _is_writable(path: Path) -> bool:
