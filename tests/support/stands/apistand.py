@@ -3,6 +3,7 @@ port."""
 
 import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fake_cluster import FakeCluster, FakeOperator
 from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
-from codexrun_core.registry import Registry
+from codexrun_core.registry import Registry, schema
 
 TOKEN = "t0ken-of-the-tests"
 
@@ -87,8 +89,20 @@ def verdict_seconds() -> float:
     return 5
 
 
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without rows, to be copied: migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("registries") / "empty.db"
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        schema.upgrade(connection)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
+def settings(tmp_path: Path, verdict_seconds: float, empty_registry: Path) -> Settings:
+    shutil.copy(empty_registry, tmp_path / "registry.db")
     return Settings(
         namespace="codexrun",
         registry_url=f"sqlite:///{tmp_path}/registry.db",
