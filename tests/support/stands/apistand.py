@@ -2,8 +2,9 @@
 port."""
 
 import asyncio
+import functools
 import re
-import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,20 +90,19 @@ def verdict_seconds() -> float:
     return 5
 
 
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without rows, to be copied: migrations take longer than most tests."""
-    path = tmp_path_factory.mktemp("registries") / "empty.db"
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
+@functools.cache
+def empty_registry() -> bytes:
+    """Return a migrated SQLite database without rows: migrations take longer than most tests."""
+    with sa.create_engine("sqlite://").connect() as connection:
         schema.upgrade(connection)
-    engine.dispose()
-    return path
+        connection.commit()
+        sqlite: sqlite3.Connection = connection.connection.driver_connection
+        return sqlite.serialize()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, verdict_seconds: float, empty_registry: Path) -> Settings:
-    shutil.copy(empty_registry, tmp_path / "registry.db")
+def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
+    (tmp_path / "registry.db").write_bytes(empty_registry())
     return Settings(
         namespace="codexrun",
         registry_url=f"sqlite:///{tmp_path}/registry.db",

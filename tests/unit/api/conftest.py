@@ -1,5 +1,5 @@
 """The stand of the api's tests, for every file here."""
 
-from apistand import empty_registry, settings, stand, verdict_seconds
+from apistand import settings, stand, verdict_seconds
 
-__all__ = ["empty_registry", "settings", "stand", "verdict_seconds"]
+__all__ = ["settings", "stand", "verdict_seconds"]

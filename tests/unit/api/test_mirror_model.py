@@ -3,12 +3,12 @@ registry fails at any of its calls, before or after it has done the work, or the
 retention removes rows. Once all is quiet, rows are what the cluster says, and every recorded
 transition was followed."""
 
-import shutil
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from apistand import empty_registry
 from fake_cluster import FakeCluster
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -187,10 +187,10 @@ class World:
 @example([WORK, END, WORK, ("watch", False), ("delete", 0), ("restart", None)])
 @example([WORK, ("watch", False), END, ("delete", 0), ("watch", True)])
 async def test_rows_are_what_the_cluster_says_whatever_failed(
-    empty_registry: Path, steps: list[tuple[str, Any]]
+    tmp_path: Path, steps: list[tuple[str, Any]]
 ) -> None:
-    database = empty_registry.with_name(f"{uuid.uuid4()}.db")
-    shutil.copy(empty_registry, database)
+    database = tmp_path / f"{uuid.uuid4()}.db"
+    database.write_bytes(empty_registry())
     async with await Unreliable.open(f"sqlite:///{database}") as registry:
         await registry.check()
         world = World(registry)
