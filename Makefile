@@ -14,6 +14,8 @@ VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-header
 PYTEST_ARGS ?=
+# Images of development containers set it; each process of a test would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # What pytest has from pyproject.toml, for a program that uses the tests' console.
 TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
 # One file stays on one worker where its tests share something (tests/lanes.py). Tests that start
@@ -64,7 +66,8 @@ test-local: venv codex ## Those that start processes: a browser, the real Codex,
 faults: venv ## The operator among faults of calls, lists, watches and, after `make up`, the node
 	CODEXRUN_EXAMPLES=300 CODEXRUN_FAULTS=all $(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS) \
 	  $(foreach name,faults state_slots stale store queue_cost leader, \
-	    tests/unit/operator/test_$(name).py) tests/local/operator/test_http_faults.py
+	    tests/unit/operator/test_$(name).py) \
+	  tests/unit/operator/decide/test_plan.py tests/local/operator/test_http_faults.py
 	@test -e .cluster/env || \
 	  { echo "no cluster, so that nothing of the node was stopped: make up"; exit; }; \
 	  set -a; . .cluster/env; set +a; \

@@ -36,7 +36,6 @@ SHARING = (
     "tests/local/docs/test_metrics.py",
     "tests/local/docs/test_sbom.py",
     "tests/local/docs/test_wheel.py",
-    "tests/unit/api/test_mirror_model.py",
     "tests/local/pod/test_clone.py",
     "tests/local/pod/test_gate_endpoint.py",
     "tests/local/pod/test_patch_of_workspace.py",

@@ -26,6 +26,7 @@ class RunMetrics(Collector):
         self._cache = cache
         self._namespace = namespace
         self._job_types: set[str] = set()  # that there ever were, as far as this process knows
+        self._begun: set[tuple[str, str, str]] = set()  # job type, its model and its prompt
 
     def expect(self, job_type: CodexJobType) -> None:
         """Begin its series at 0: a rate over a series that comes with its first event misses that
@@ -33,6 +34,10 @@ class RunMetrics(Collector):
         name = job_type.metadata.name
         namespace = self._namespace
         spec = job_type.spec
+        begun = (name, spec.model, spec.prompt.name)
+        if begun in self._begun:
+            return
+        self._begun.add(begun)
         self._job_types.add(name)
         for origin in ORIGINS:
             metrics.CREATED.labels(namespace, name, origin)

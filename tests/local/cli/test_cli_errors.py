@@ -49,10 +49,14 @@ def test_a_command_for_each_exit_code(stand: Stand, code: Code) -> None:
         stand.at_once(
             stand.kube.patch, f"{stand.kube.runs}/vanished", {"metadata": {"labels": {"x": "y"}}}
         )
-        timer = threading.Timer(
-            1, lambda: stand.at_once(stand.kube.remove, f"{stand.kube.runs}/vanished")
-        )
-        timer.start()
+        get = stand.kube.get
+
+        async def gone_once_read(path: str) -> Any:
+            answer = await get(path)
+            stand.kube.remove(f"{stand.kube.runs}/vanished")
+            return answer
+
+        stand.kube.get = gone_once_read
     done = stand.cli(*ROWS[code], env=env)
     assert done.code == code, done
     assert "Traceback" not in done.err

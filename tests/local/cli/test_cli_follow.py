@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from codexrun_api.archive.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
+from codexrun_cli.follow.log_printer import Printer
 from codexrun_cli.transports import LogEvent, LogRange
 from codexrun_cli.transports.cluster import pod_logs
 from codexrun_core.errors import NotFound, Refused, Unavailable
@@ -216,15 +217,29 @@ def test_a_cancel_that_comes_too_late_says_so(both: Stand) -> None:
     assert (done.code, done.out) == (0, f"{name} ended first (succeeded)\n")
 
 
-def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:
+def test_tail_follows_all_that_run_each_with_its_name(
+    both: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = []
+    real = Printer.print
+
+    def print_event(self: Printer, *arguments: Any) -> None:
+        real(self, *arguments)
+        printed.append(arguments)
+
+    def end_both() -> None:
+        both.until(lambda: len(printed) == 2)
+        both.end("first")
+        both.end("second")
+
+    monkeypatch.setattr(Printer, "print", print_event)
     for name, said in (("first", "alpha"), ("second", "beta")):
         both.start("--name", name)
         both.log(
             name,
             event(type="item.completed", item={"id": "i", "type": "agent_message", "text": said}),
         )
-    timer = threading.Timer(0.5, lambda: [both.end("first"), both.end("second")])
-    timer.start()
+    threading.Thread(target=end_both, daemon=True).start()
     done = both.cli("tail")
     assert sorted(done.out.splitlines()) == ["first alpha", "second beta"]
     both.until(lambda: both.cli("tail").err == "nothing is running\n")

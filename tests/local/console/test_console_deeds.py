@@ -71,6 +71,14 @@ async def test_who_waits_for_a_lost_node_is_told_what_ends_it(
     assert "the run is already being stopped" in page
 
 
+async def page_with(text: str, http: httpx.AsyncClient, path: str) -> str:
+    """Return the page once it has the text: a bulk action goes on after its answer."""
+    async with asyncio.timeout(30):
+        while text not in (page := (await http.get(path)).text):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    return page
+
+
 async def test_500_cancels_do_not_block_the_request(
     console: Console, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,10 +109,7 @@ async def test_500_cancels_do_not_block_the_request(
     assert (await http.get("/console/runs")).status_code == 200
     answers.set()
     await console.until(lambda: all("cancel" in console.kube.run(name)["spec"] for name in names))
-    async with asyncio.timeout(30):
-        result = done.headers["location"]
-        while "500 of 500 asked to stop" not in (await http.get(result)).text:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+    await page_with("500 of 500 asked to stop", http, done.headers["location"])
 
 
 async def test_each_run_of_a_bulk_has_its_own_result(
@@ -130,8 +135,7 @@ async def test_each_run_of_a_bulk_has_its_own_result(
         "confirmed": "1",
     }
     done = await http.post("/console/bulk", data=form)
-    result = (await http.get(done.headers["location"])).text
-    assert "2 of 3 asked to stop, 1 failed" in result
+    result = await page_with("2 of 3 asked to stop, 1 failed", http, done.headers["location"])
     assert "not this one" in result
 
 

@@ -2,7 +2,9 @@
 port."""
 
 import asyncio
+import functools
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fake_cluster import FakeCluster, FakeOperator
 from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
-from codexrun_core.registry import Registry
+from codexrun_core.registry import Registry, schema
 
 TOKEN = "t0ken-of-the-tests"
 
@@ -87,8 +90,19 @@ def verdict_seconds() -> float:
     return 5
 
 
+@functools.cache
+def empty_registry() -> bytes:
+    """Return a migrated SQLite database without rows: migrations take longer than most tests."""
+    with sa.create_engine("sqlite://").connect() as connection:
+        schema.upgrade(connection)
+        connection.commit()
+        sqlite: sqlite3.Connection = connection.connection.driver_connection
+        return sqlite.serialize()
+
+
 @pytest.fixture
 def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
+    (tmp_path / "registry.db").write_bytes(empty_registry())
     return Settings(
         namespace="codexrun",
         registry_url=f"sqlite:///{tmp_path}/registry.db",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from apistand import TOKEN
+from apistand import TOKEN, empty_registry
 from fake_cluster import FakeCluster, FakeOperator, condition
 from manifests import job_type, prompt
 from programs import free_port
@@ -118,6 +118,7 @@ class Stand:
         self.operator = FakeOperator(self.kube)
         self.archive = Archive(tmp_path / "archive")
         self.archive.open()
+        (self.root / "registry.db").write_bytes(empty_registry())
         self.port = free_port()
         self.rest = True
         self.looks = 0  # how often the api was asked for one run

@@ -38,7 +38,6 @@ class HostileCluster(SmallCluster):
         self.old: list[Past] = []  # Jobs and pods as they were
         self.with_usage: set[str] = set()
         self.ahead = timedelta()  # of the wall clock
-        self.scanned = -1
         self.patches = [mock.patch.object(module, "now", self.now) for module in CLOCKS]
         for patch in self.patches:
             patch.start()
@@ -66,7 +65,6 @@ class HostileCluster(SmallCluster):
     def restart(self, shuffle: Any = None) -> None:
         super().restart(shuffle)
         self.old = []
-        self.scanned = -1
         writer = self.reconciler._statuses
         write = writer.write
 
@@ -95,12 +93,6 @@ class HostileCluster(SmallCluster):
         for pod in self.pod_objects(phase="Running"):
             if pod["metadata"]["labels"]["codexrun.dev/run-uid"] == uid:
                 self.wrong.append(f"{name} is {status.phase}, and its pod runs")
-
-    def see_new_jobs(self) -> None:
-        """Only when anything has changed: thousands may wait."""
-        if self.scanned != self.kube.version:
-            super().see_new_jobs()
-            self.scanned = self.kube.version
 
     # -- rules -----------------------------------------------------------------------------------
 

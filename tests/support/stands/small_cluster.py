@@ -6,7 +6,6 @@ agent, a free slot never waits for somebody to look, and everything ends once al
 """
 
 import asyncio
-import copy
 import json
 import logging
 import uuid
@@ -25,7 +24,7 @@ from builders import (
     signalled,
     stamp,
 )
-from fake_kube import FakeKube
+from fake_kube import FakeKube, copied
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -67,7 +66,7 @@ def as_it_is(kube: FakeKube) -> Past:
         for path, item in kube.objects.items()
         if item.get("status", {}).get("phase") not in TERMINAL
     }
-    past.objects = copy.deepcopy(live)
+    past.objects = copied(live)
     return past
 
 
@@ -310,6 +309,9 @@ class SmallCluster(RuleBasedStateMachine):
             self.reconciler.queue.add_later(key, 1)
 
     def see_new_jobs(self) -> None:
+        """Only when anything has changed: it is asked after each step."""
+        if self.scanned == self.kube.version:
+            return
         for verb, path, body in self.kube.calls:
             if verb == "create" and path == self.kube.jobs:
                 uid = body["metadata"]["labels"]["codexrun.dev/run-uid"]
@@ -346,6 +348,7 @@ class SmallCluster(RuleBasedStateMachine):
         self.kube.calls = [
             call for call in self.kube.calls if call[0] != "create" or call[1] != self.kube.jobs
         ]
+        self.scanned = self.kube.version
 
     # -- rules -----------------------------------------------------------------------------------
 
@@ -576,6 +579,7 @@ class SmallCluster(RuleBasedStateMachine):
         """A new State, fed with the same objects: Jobs, pods and prompts first, as the process
         does, in any order each."""
         self.late = []
+        self.scanned = -1
         self.forget_the_past()
         self.pods_are_behind = False
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)

@@ -3,14 +3,12 @@ registry fails at any of its calls, before or after it has done the work, or the
 retention removes rows. Once all is quiet, rows are what the cluster says, and every recorded
 transition was followed."""
 
-import shutil
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-import sqlalchemy as sa
+from apistand import empty_registry
 from fake_cluster import FakeCluster
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from hypothesis import strategies as st
 from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
 from codexrun_core.errors import Unavailable
-from codexrun_core.registry import Registry, schema
+from codexrun_core.registry import Registry
 from codexrun_core.resources.phases import ENDED_STATUSES, LIVE_PHASES, Phase
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -176,17 +174,6 @@ class World:
             self.mirror.seen(raw, gone)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without rows; migrations take longer than a whole course."""
-    path = tmp_path_factory.mktemp("registries") / "empty.db"
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        schema.upgrade(connection)
-    engine.dispose()
-    return path
-
-
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -200,10 +187,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example([WORK, END, WORK, ("watch", False), ("delete", 0), ("restart", None)])
 @example([WORK, ("watch", False), END, ("delete", 0), ("watch", True)])
 async def test_rows_are_what_the_cluster_says_whatever_failed(
-    empty: Path, steps: list[tuple[str, Any]]
+    tmp_path: Path, steps: list[tuple[str, Any]]
 ) -> None:
-    database = empty.with_name(f"{uuid.uuid4()}.db")
-    shutil.copy(empty, database)
+    database = tmp_path / f"{uuid.uuid4()}.db"
+    database.write_bytes(empty_registry())
     async with await Unreliable.open(f"sqlite:///{database}") as registry:
         await registry.check()
         world = World(registry)

@@ -1,9 +1,9 @@
 """The fence: no write begins that the lease might not outlive."""
 
 import asyncio
+import functools
 import time
 from typing import Any
-from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
@@ -69,6 +69,16 @@ RECORD = LeaderElectionRecord(
 )
 
 
+@functools.cache
+def no_apiserver() -> client.ApiClient:
+    """One for all leases, since each reads the certificates of the machine: no test calls it."""
+    return client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
+
+
+async def nothing() -> None:
+    """What an election calls that only its single turns are taken of."""
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
@@ -80,7 +90,7 @@ async def lease(clock: Clock) -> FencedLease:
         "operator",
         "codexrun",
         "me",
-        client.ApiClient(client.Configuration(host="http://127.0.0.1:1")),
+        no_apiserver(),
     )
     fenced.api_instance = Leases(clock)
     return fenced
@@ -282,11 +292,10 @@ class Candidates:
             "operator",
             "codexrun",
             identity,
-            client.ApiClient(client.Configuration(host="http://127.0.0.1:1")),
+            no_apiserver(),
         )
         lock.api_instance = self.leases
-        callback = AsyncMock()
-        config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, callback, callback)
+        config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, nothing, nothing)
         return leader.Election(config)
 
     def writers(self, *candidates: leader.Election) -> list[str]:
@@ -416,8 +425,7 @@ class Process:
         self.elections = []
         for lock in leases:
             lock.api_instance = api
-            callback = AsyncMock()
-            config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, callback, callback)
+            config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, nothing, nothing)
             self.elections.append(leader.Election(config))
 
     async def step(self) -> None:
@@ -445,13 +453,13 @@ class Process:
         return all(may_write(lease) for lease in self.leases)
 
 
-def earlier(identity: str, lease: str, api: NamedLeases, kube: client.ApiClient) -> Process:
+def earlier(identity: str, lease: str, api: NamedLeases) -> Process:
     """An operator of a version that knows its release's lease only."""
-    return Process(identity, [FencedLease(lease, "codexrun", identity, kube)], api)
+    return Process(identity, [FencedLease(lease, "codexrun", identity, no_apiserver())], api)
 
 
-def current(identity: str, lease: str, api: NamedLeases, kube: client.ApiClient) -> Process:
-    return Process(identity, leader.Leases(lease, "codexrun", identity, kube).leases, api)
+def current(identity: str, lease: str, api: NamedLeases) -> Process:
+    return Process(identity, leader.Leases(lease, "codexrun", identity, no_apiserver()).leases, api)
 
 
 MIXES = {
@@ -493,8 +501,7 @@ async def test_never_do_two_write_whatever_versions_and_releases_there_are(
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock(patch)
         api = NamedLeases(clock)
-        kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
-        processes = [make(f"p{n}", lease, api, kube) for n, (make, lease) in enumerate(mix)]
+        processes = [make(f"p{n}", lease, api) for n, (make, lease) in enumerate(mix)]
         for number, what, seconds in course:
             process = processes[number % len(processes)]
             if what == "step":
@@ -513,7 +520,7 @@ async def test_never_do_two_write_whatever_versions_and_releases_there_are(
         for process in processes:
             process.die()
         make, lease = mix[-1]
-        last = make("last", lease, api, kube)
+        last = make("last", lease, api)
         for _ in range(4):
             await last.step()
             clock.now += LEASE_SECONDS
@@ -525,10 +532,9 @@ async def test_an_upgraded_operator_waits_for_the_earlier_one_and_keeps_other_re
     clock: Clock,
 ) -> None:
     api = NamedLeases(clock)
-    kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
-    old = earlier("old", RELEASE, api, kube)
-    new = current("new", RELEASE, api, kube)
-    other = current("other", "b-operator", api, kube)
+    old = earlier("old", RELEASE, api)
+    new = current("new", RELEASE, api)
+    other = current("other", "b-operator", api)
     for _ in range(20):
         for process in (old, new, other):
             await process.step()
@@ -537,7 +543,7 @@ async def test_an_upgraded_operator_waits_for_the_earlier_one_and_keeps_other_re
     await old.leave()
     await new.step()
     assert new.writes
-    again = earlier("rolled back", RELEASE, api, kube)
+    again = earlier("rolled back", RELEASE, api)
     await again.step()
     assert not again.writes
     await new.leave()
@@ -548,7 +554,7 @@ async def test_an_upgraded_operator_waits_for_the_earlier_one_and_keeps_other_re
 async def test_the_work_begins_with_the_last_lease_and_ends_with_any(
     election: type[Election], clock: Clock
 ) -> None:
-    leases = leader.Leases(RELEASE, "codexrun", "me", client.ApiClient(client.Configuration()))
+    leases = leader.Leases(RELEASE, "codexrun", "me", no_apiserver())
     assert [lease.name for lease in leases.leases] == [leader.NAMESPACE_LEASE, RELEASE]
     taken = []
     ended = asyncio.Event()
@@ -574,11 +580,10 @@ async def test_the_work_begins_with_the_last_lease_and_ends_with_any(
 
 async def test_a_standby_is_alive_whichever_lease_it_waits_for(clock: Clock) -> None:
     api = NamedLeases(clock)
-    kube = client.ApiClient(client.Configuration(host="http://127.0.0.1:1"))
-    leases = leader.Leases(RELEASE, "codexrun", "new", kube)
+    leases = leader.Leases(RELEASE, "codexrun", "new", no_apiserver())
     new = Process("new", leases.leases, api)
-    old = earlier("old", RELEASE, api, kube)
-    first = current("first", RELEASE, api, kube)
+    old = earlier("old", RELEASE, api)
+    first = current("first", RELEASE, api)
     for waits_for in (leader.NAMESPACE_LEASE, RELEASE):
         for _ in range(200):
             await old.step()

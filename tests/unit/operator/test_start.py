@@ -11,6 +11,7 @@ from builders import UID, kind_json, prompt_json, run_json
 from fake_kube import FakeKube
 
 from codexrun_core.errors import EtcdRestored, Unavailable
+from codexrun_core.kube import watch
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator import __main__ as main
 from codexrun_operator.act.reconcile import Reconciler
@@ -62,6 +63,7 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
     monkeypatch.setattr(main, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(main.Operator, "_inform", nothing)
     monkeypatch.setattr(resyncing, "FIRST_RESYNC_SECONDS", 0)
+    monkeypatch.setattr(watch, "RETRY_SECONDS", (0,))
     kube = SlowLists()
     kube.put("codexjobtypes", kind_json(concurrencyLimit=20))
     kube.objects[f"{kube.config_maps}/prompt-hello-v1"] = prompt_json()
@@ -78,8 +80,9 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
 
 
 async def turns() -> None:
-    """Let everything that can go on go on; nothing here waits for a clock."""
-    for _ in range(300):
+    """Let everything that can go on go on; nothing here waits for a clock, and a start takes nine
+    turns."""
+    for _ in range(50):
         await asyncio.sleep(0)
 
 

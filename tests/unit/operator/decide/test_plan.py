@@ -1,6 +1,7 @@
 """The planner: every rule, and every point at which an operator may have crashed, as a row that
 reads like a sentence."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -1970,7 +1971,12 @@ anything = st.builds(
         ]
     ),
 )
-moderate = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# 1200 in `make faults`.
+moderate = settings(
+    max_examples=4 * int(os.environ.get("CODEXRUN_EXAMPLES") or 50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @moderate
