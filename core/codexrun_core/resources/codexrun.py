@@ -115,7 +115,7 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Continue its Codex thread, from the rollout stored by the api, instead of"
+                "Continue its Codex thread, from the rollout stored by the REST API, instead of"
                 " starting a new one. Both runs must have the same job type, prompt, model and"
                 " workspace."
             )
