@@ -63,7 +63,7 @@ class ApiRequired(CommandError):
     def __init__(self, subject: str) -> None:
         super().__init__(
             Code.UNREACHABLE,
-            f"{subject} needs the api",
+            f"{subject} needs the REST API",
             hint="give --server URL, set CODEX_CONTROL_URL, or run `codexrun login URL` once",
         )
 

@@ -74,7 +74,7 @@ def _root(
         str | None,
         typer.Option(
             metavar="URL",
-            help="URL of the api (CODEX_CONTROL_URL). Without it, commands go to the cluster.",
+            help="URL of the REST API (CODEX_CONTROL_URL). Without it, commands go to the cluster.",
         ),
     ] = None,
     kubeconfig: Annotated[

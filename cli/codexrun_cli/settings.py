@@ -11,8 +11,8 @@ from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
 KEYS = {
-    "server": "URL of the api; without it, commands go directly to the cluster",
-    "token": "the api's token",
+    "server": "URL of the REST API; without it, commands go directly to the cluster",
+    "token": "the REST API's token",
     "context": "kubeconfig context, for commands that go directly to the cluster",
     "namespace": "namespace, for commands that go directly to the cluster",
     "color": "auto, always or never",
@@ -113,8 +113,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
     if flags.server and flags.cluster:
         raise CommandError(
             Code.USAGE,
-            "--server selects the api; -n, -A, --context and --kubeconfig select the cluster; use"
-            " one or the other",
+            "--server selects the REST API; -n, -A, --context and --kubeconfig select the cluster;"
+            " use one or the other",
         )
     chosen: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -145,7 +145,7 @@ def _checked(chosen: Mapping[str, Any]) -> Settings:
     server = chosen.get("server")
     if server is not None and not server.startswith(("http://", "https://")):
         raise CommandError(
-            Code.USAGE, f'"{server}" is not a valid URL of an api; write http://… or https://…'
+            Code.USAGE, f'"{server}" is not a valid URL of a REST API; write http://… or https://…'
         )
     if (color := chosen.get("color", "auto")) not in ("auto", "always", "never"):
         raise CommandError(Code.USAGE, f'color: "{color}" is not valid; use auto, always or never')

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from prometheus_client import Counter
 
 from codexrun_core.logs import fields
+from codexrun_core.resources.field_problems import explain_field
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,17 @@ def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
         _logged[key] = None
         if len(_logged) > MAX_REMEMBERED_OBJECTS:
             _logged.popitem(last=False)
-        message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]
+        message = _message(error)[:MAX_MESSAGE_CHARACTERS]
         log.warning(
             "object.unreadable", extra=fields(kind=kind, name=name, version=version, error=message)
         )
+
+
+def _message(error: Exception) -> str:
+    # Late: the command line follows a watch, and does without pydantic.
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False)
+        return "; ".join(explain_field(problem, "object") for problem in problems)
+    return f"{type(error).__name__}: {error}"

@@ -24,6 +24,8 @@ VERSION_PREFIX = "/v1"
 # Paths of which a newer name says the same, and that one, relative to the path. The older names
 # stay: earlier command lines and users' scripts call them. `/v1/runs` and `/runs` are both current.
 SUCCESSORS = {"/runs/start": "../runs"}
+# The day of the release that has the newer names (CHANGELOG.md, Unreleased): set it to that
+# release's day. RFC 9745 lets it be in the future.
 DEPRECATED_AT = datetime(2026, 12, 1, tzinfo=UTC)
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")

@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     url = os.environ.get("CODEX_CONTROL_URL", "").rstrip("/")
     token = os.environ.get("CODEX_CONTROL_TOKEN", "")
     if not url.startswith(("http://", "https://")):
-        sys.stderr.write("CODEX_CONTROL_URL is not set to the api's URL\n")
+        sys.stderr.write("CODEX_CONTROL_URL is not set to the REST API's URL\n")
         return 2
     request = urllib.request.Request(  # noqa: S310 - http(s) only, see above
         f"{url}/cleanup",

@@ -2,7 +2,7 @@
 id, and where the trouble is."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.resources.field_problems import explain
 
 JSON = "application/problem+json"
 
@@ -141,12 +142,6 @@ def _validation(error: RequestValidationError) -> Problem:
     return invalid("the request is not valid; `errors` says where", *_field_errors(error.errors()))
 
 
-def message_of(error: Mapping[str, Any]) -> str:
-    """Return pydantic's message, without the exception's name that it puts before the message of a
-    validator."""
-    return str(error["msg"]).removeprefix("Value error, ")
-
-
 def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
     field_errors = []
     for error in errors:
@@ -156,13 +151,13 @@ def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
             field_errors.append(
                 FieldError(
                     pointer="" if error["type"] == "json_invalid" else pointer,
-                    detail=message_of(error),
+                    detail=explain(error),
                 )
             )
         else:
             field_errors.append(
                 FieldError(
-                    parameter=str(path[-1]) if path else str(location), detail=message_of(error)
+                    parameter=str(path[-1]) if path else str(location), detail=explain(error)
                 )
             )
     return field_errors

@@ -2,10 +2,10 @@
 times."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from codexrun_core.registry.groups import GROUPINGS, check_grouping
 from codexrun_core.resources.phases import STATUSES
@@ -15,35 +15,30 @@ from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, parse_sort
 from codexrun_core.times import moment
 
 
-def _text(value: Any) -> Any:
-    if value is not None:
-        if not isinstance(value, str):
-            raise ValueError("write it as a string")
-        moment(value)
-    return value
+def _check_statuses(text: str) -> None:
+    for status in text.split(","):
+        if status not in STATUSES:
+            raise ValueError(f'"{status}" is not a valid status; use {", ".join(STATUSES)}')
 
 
-def _statuses(value: Any) -> Any:
-    for one in value.split(",") if isinstance(value, str) else ():
-        if one not in STATUSES:
-            raise ValueError(f'"{one}" is not a valid status; use {", ".join(STATUSES)}')
-    return value
+def _read_by(read: Callable[[str], object]) -> AfterValidator:
+    """Leave text as it is once it can be read; else the reader's own words are the error.
 
+    It reads what the field's own constraints let through: a reader that quoted a lone surrogate
+    would make an error that pydantic cannot report.
+    """
 
-def _read_by(read: Callable[[str], object]) -> BeforeValidator:
-    """Leave text as it is once it can be read; else the reader's own words are the error."""
+    def check(text: str | None) -> str | None:
+        if text is not None:
+            read(text)
+        return text
 
-    def check(value: Any) -> Any:
-        if isinstance(value, str):
-            read(value)
-        return value
-
-    return BeforeValidator(check)
+    return AfterValidator(check)
 
 
 Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")]
 Time = Annotated[
-    str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), BeforeValidator(_text)
+    str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), _read_by(moment)
 ]
 
 
@@ -54,7 +49,7 @@ class RunFilterQuery(BaseModel):
 
     job_type: Annotated[Word | None, Field(examples=["hello,code-review"])] = None
     status: Annotated[
-        Word | None, Field(examples=["failed,cancelled"]), BeforeValidator(_statuses)
+        Word | None, Field(examples=["failed,cancelled"]), _read_by(_check_statuses)
     ] = None
     prompt: Annotated[
         Word | None, Field(description="name or name@version", examples=["hello@v1"])

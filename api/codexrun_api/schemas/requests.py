@@ -14,6 +14,9 @@ from codexrun_core.schemas.nesting import nesting_problem
 MAX_BULK_RUNS = 1000
 
 WholeNumber = Annotated[int, Strict()]  # "5" and true are no numbers
+# Bounds for text's sake too: pydantic takes lone surrogates in text without one.
+LabelKey = Annotated[str, Field(max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
 Seconds = Annotated[WholeNumber | None, Field(ge=1, le=7 * DAY)]
 
 
@@ -78,8 +81,13 @@ class Overrides(RequestBody):
     def _is_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if problem := nesting_problem(value):
             raise ValueError(problem)
-        # Python reads NaN and Infinity, which are no JSON
-        json.dumps(value, allow_nan=False).encode()
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            # Python's own, from its reader too: NaN and Infinity
+            raise ValueError(
+                "has NaN or Infinity, which JSON cannot represent; write it as a string"
+            ) from None
         return value
 
 
@@ -100,7 +108,7 @@ class StartRunRequest(Overrides):
         Field(description="The namespace; if given, it must be that of this installation."),
     ] = None
     labels: Annotated[
-        dict[str, str] | None,
+        dict[LabelKey, LabelValue] | None,
         Field(
             description=(
                 "Labels of the object, to find the run by; a retry keeps those without a prefix."

@@ -33,7 +33,7 @@ def apply(
     ] = Path(),
 ) -> None:
     """Apply the patch of a run's workspace to a Git working tree, completely or not at all. Nothing
-    is committed. Needs the api."""
+    is committed. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -36,7 +36,7 @@ def artifacts(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """List or save the artifacts of a run: its final message, the patch of its workspace, Codex's
-    rollout. Existing files are not overwritten. Needs the api."""
+    rollout. Existing files are not overwritten. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

@@ -17,7 +17,7 @@ def delete(
     fmt: options.Output = None,
 ) -> None:
     """Delete the objects of runs that have ended, with their Jobs and pods. Their records,
-    logs and artifacts in the api stay until the clean-up."""
+    logs and artifacts in the REST API stay until the clean-up."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

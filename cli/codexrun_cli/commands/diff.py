@@ -45,7 +45,7 @@ def diff(
     fmt: options.Output = None,
 ) -> None:
     """Show what differs between two runs; like diff, exit with 1 if anything does. For a single
-    run, show what it changed in its workspace; that needs the api."""
+    run, show what it changed in its workspace; that needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

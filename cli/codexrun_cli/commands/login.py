@@ -14,14 +14,16 @@ def login(
     ctx: typer.Context,
     server: Annotated[
         str,
-        typer.Argument(metavar="URL", help="URL of the api, such as https://codexrun.example.com"),
+        typer.Argument(
+            metavar="URL", help="URL of the REST API, such as https://codexrun.example.com"
+        ),
     ],
     with_token: Annotated[
         bool, typer.Option("--with-token", help="Read the token from stdin.")
     ] = False,
 ) -> None:
-    """Store the URL of an api and a token for it. The token is asked for, or read from stdin; it is
-    never an argument."""
+    """Store the URL of a REST API and a token for it. The token is asked for, or read from stdin;
+    it is never an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})
@@ -41,12 +43,12 @@ def login(
 
 
 def logout() -> None:
-    """Forget the stored api and its token. The token stays valid until the api's owner revokes
-    it."""
+    """Forget the stored REST API and its token. The token stays valid until the REST API's owner
+    revokes it."""
     file = settings.path()
     stored = settings.read(file)
     if "token" not in stored and "server" not in stored:
         say("nothing is stored")
         return
     settings.write(file, {k: v for k, v in stored.items() if k not in ("server", "token")})
-    say(f"{stored.get('server', 'the api')} and its token are no longer in {file}")
+    say(f"{stored.get('server', 'the REST API')} and its token are no longer in {file}")

@@ -39,8 +39,8 @@ def export_runs() -> None:
 def import_runs() -> None:
     """Read a file written by `codexrun export` from stdin into the registry.
 
-    Existing rows are kept, so an interrupted import can simply be repeated. The api may use the
-    database at the same time:
+    Existing rows are kept, so an interrupted import can simply be repeated. The REST API may use
+    the database at the same time:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\

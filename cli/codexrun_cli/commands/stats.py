@@ -45,8 +45,8 @@ def stats(
     ] = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show the number of runs, success rate, tokens and cost. Needs the api, which also keeps runs
-    whose objects are gone."""
+    """Show the number of runs, success rate, tokens and cost. Needs the REST API, which also keeps
+    runs whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 
     if by not in GROUPINGS and not re.fullmatch("label:.+", by):

@@ -181,8 +181,8 @@ def status_line(
     usual: float | None,
     since: float,
 ) -> str:
-    """Return where a run is, in one line: phase, time, turn, tokens and cost against their limits,
-    the last command. Pure.
+    """Return where a run is, in one line: phase, wait for the provider, time, turn, tokens and cost
+    against their limits, the last command. Pure.
 
     since: seconds in this phase, which is what counts while it stops.
     """
@@ -193,6 +193,8 @@ def status_line(
             parts = [f"stopping for {short_duration(since)}"]
         case status:
             parts = [str(status)]
+    if provider := runs.waiting(run, now):
+        parts.append(provider)
     lasted = durations.lasted(dict(run), now)
     if lasted is not None:
         parts.append(short_duration(lasted) + _compared(lasted, usual))

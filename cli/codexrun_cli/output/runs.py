@@ -48,7 +48,7 @@ WAITS = {
 def last_message(run: Run, now: datetime) -> str:
     """Return why it waits or failed, or what the agent said last."""
     if run["status"] not in ENDED_STATUSES:
-        if provider := _waiting(run, now):
+        if provider := waiting(run, now):
             return provider
         reason = run.get("reason") or ""
         return WAITS.get(reason, "" if run["status"] == "running" else reason)
@@ -122,7 +122,7 @@ def state(run: Run) -> str:
     return f"{text}, {queue(run)}" if queue(run) else text
 
 
-def _waiting(run: Run, now: datetime) -> str:
+def waiting(run: Run, now: datetime) -> str:
     """Return until when a run waits for the model's provider; nothing for one that does not."""
     until = durations.parsed(run.get("waiting_until"))
     if until is None or until <= now:
@@ -144,7 +144,7 @@ def describe(
     sha256 = run.get("prompt_sha256")
     rows = [
         ("Name", run["name"]),
-        ("Status", ", ".join(filter(None, (state(run), _waiting(run, now))))),
+        ("Status", ", ".join(filter(None, (state(run), waiting(run, now))))),
         ("Job type", run["job_type"]),
         ("About", run.get("title") or ""),
         (

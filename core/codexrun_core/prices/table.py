@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from codexrun_core.codex.tools import WEB_SEARCH
+from codexrun_core.resources.field_problems import explain_field
 
 
 class PricesError(ValueError):
@@ -193,8 +194,8 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         ) from None
     except ValidationError as error:
         lines = [
-            f"{file_name}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
-            for e in error.errors(include_url=False)
+            f"{file_name}: {explain_field(problem, 'table')}"
+            for problem in error.errors(include_url=False)
         ]
         raise PricesError("\n".join(lines)) from None
     keys: set[tuple[str, date]] = set()

@@ -234,27 +234,17 @@ def _model_problems(location: str, manifest: Manifest) -> list[str]:
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:
-    """Turn an error of pydantic into a sentence: field, trouble, way out."""
-    steps = [str(step) for step in detail["loc"]]
-    value = json.dumps(detail["input"])
-    if steps[-1:] in (["int"], ["str"]):
+    """Return a problem with its field, and the fix."""
+    from codexrun_core.resources.field_problems import explain_field
+
+    *steps, last = detail["loc"] or ("",)
+    if last in ("int", "str"):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(steps[:-1])}: {value} is neither an integer nor a string; write a string,"
-            ' such as "500m"'
+            f"{'.'.join(map(str, steps))}: {json.dumps(detail['input'])} is neither an integer nor"
+            ' a string; write a string, such as "500m"'
         )
-    field = ".".join(steps) or "manifest"
-    match detail["type"]:
-        case "missing":
-            return f"{field}: missing; add it"
-        case "extra_forbidden":
-            return f"{field}: unknown field; correct its name or remove it"
-        case _:
-            trouble = detail["msg"][:1].lower() + detail["msg"][1:]
-            explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
-            return (
-                f"{field}: {value} is not valid: {trouble}; `kubectl explain {explained}` says more"
-            )
+    return explain_field(detail, "manifest")
 
 
 class _Loader(yaml.SafeLoader):

@@ -35,7 +35,7 @@ class Retention(Database):
         changed = 0
         is_terminal = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
-            "the CodexRun was deleted while the api was not watching; how the run ended is not"
+            "the CodexRun was deleted while the REST API was not watching; how the run ended is not"
             " known (last seen: "
         )
         values = {

@@ -21,6 +21,7 @@ from codexrun_core.resources.fields import (
     cel,
     one_of,
 )
+from codexrun_core.resources.git_urls import URL_RULE
 from codexrun_core.resources.limits import Limits
 from codexrun_core.resources.phases import FailureClass, Phase
 
@@ -55,9 +56,7 @@ class GitWorkspace(Part):
                 "x-kubernetes-validations": [
                     cel(
                         "self.matches('^https?://[^/@]+/.+')",
-                        "spec.workspace.git.url must be an http(s) URL with a path and without user"
-                        " or password; credentials come from the job type's"
-                        " git.credentialsSecretRef",
+                        f"spec.workspace.git.url {URL_RULE}",
                     )
                 ]
             },
@@ -116,7 +115,7 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Continue its Codex thread, from the rollout stored by the api, instead of"
+                "Continue its Codex thread, from the rollout stored by the REST API, instead of"
                 " starting a new one. Both runs must have the same job type, prompt, model and"
                 " workspace."
             )

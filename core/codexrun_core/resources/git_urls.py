@@ -13,6 +13,13 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _DOTS = re.compile(r"\.+")
 
 
+# The same words where the apiserver, REST and the command line refuse one by its form.
+URL_RULE = (
+    "must be an http(s) URL with a path and without user or password; credentials come from the job"
+    " type's git.credentialsSecretRef"
+)
+
+
 class UrlError(ValueError):
     """It may not be cloned; the message says why, and what to do."""
 

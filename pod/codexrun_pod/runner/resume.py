@@ -74,7 +74,8 @@ def _refusal(body: bytes) -> str:
         return reason
     return (
         "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it"
-        f" could upload its rollout, was cleaned up, or this installation has no api); {ADVICE}"
+        f" could upload its rollout, was cleaned up, or this installation has no REST API);"
+        f" {ADVICE}"
     )
 
 

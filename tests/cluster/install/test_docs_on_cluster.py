@@ -30,6 +30,8 @@ def test_commands_of(document: Path, tmp_path: Path) -> None:
         # What a failed block left would make the next run fail for another reason.
         for name in ("hello-berlin", "hello-bern"):
             bash(f"kubectl delete cxr {name} -n codexrun --ignore-not-found", folder)
+        for kind in ("pod", "service", "configmap"):
+            bash(f"kubectl delete {kind} git-server -n codexrun --ignore-not-found", folder)
 
 
 def shell(block: Block, folder: Path) -> None:

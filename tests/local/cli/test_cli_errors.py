@@ -284,7 +284,7 @@ def test_a_server_that_is_something_else(cli: Any, answering: type[Answering]) -
     answering.answer = (200, b"<html>welcome</html>")
     done = cli("list")
     assert done.exit_code == Code.FAILED
-    assert "does not answer like a codexrun api" in done.stderr
+    assert "does not answer like a REST API of codexrun" in done.stderr
 
 
 def test_a_redirect_is_not_followed_with_the_token(cli: Any, answering: type[Answering]) -> None:
@@ -352,7 +352,7 @@ def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
     stand.rest = False
     done = stand.cli(*command)
     assert (done.code, done.out) == (Code.UNREACHABLE, "")
-    assert "needs the api" in done.err
+    assert "needs the REST API" in done.err
     assert "hint: give --server URL, set CODEX_CONTROL_URL" in done.err
 
 

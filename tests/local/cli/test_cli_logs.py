@@ -61,7 +61,7 @@ def test_the_log_stays_when_the_object_and_its_pod_are_gone_and_says_where_it_is
     stand.until(lambda: "deleted_at" in stand.cli("status", run_id, "-o", "json").out)
     done = stand.cli("logs", run_id, "--raw")
     assert (done.code, done.out.encode()) == (0, b"".join(FOUR))
-    assert done.err == "note: the run's object is gone; this log is from the api's archive\n"
+    assert done.err == "note: the run's object is gone; this log is from the REST API's archive\n"
 
 
 def test_straight_on_the_cluster_a_log_whose_pod_is_gone_needs_the_api(
@@ -71,7 +71,7 @@ def test_straight_on_the_cluster_a_log_whose_pod_is_gone_needs_the_api(
     stand.rest = False
     done = stand.cli("logs", name)
     assert (done.code, done.out) == (Code.UNREACHABLE, "")
-    assert "the log of a run whose pod is gone needs the api" in done.err
+    assert "the log of a run whose pod is gone needs the REST API" in done.err
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,12 @@ def test_the_moving_line_has_both_budgets() -> None:
         == "starting  0/1000 tokens (0%)  $0.00/$0.50 (0%)"
     )
     assert status_line(fresh, Reader(), NOON, limits={}, usual=None, since=0) == "starting"
+    waiting = {**run, "waiting_until": "2026-01-31T12:03:04Z"}
+    assert (
+        status_line(waiting, Reader(), NOON, limits={}, usual=None, since=0)
+        == "running  waiting for the provider until 2026-01-31 12:03:04 UTC  1m  600 tokens"
+        "  $0.1200"
+    )
     stopping = {**run, "status": "stopping"}
     assert status_line(stopping, Reader(), NOON, limits={}, usual=None, since=7).startswith(
         "stopping for 7s  1m  "

@@ -50,4 +50,4 @@ def test_without_the_api_there_is_no_page(stand: Stand) -> None:
     stand.rest = False
     assert "Console:" not in stand.cli("status", name).out
     done = stand.cli("open", name)
-    assert (done.code, "the console needs the api" in done.err) == (7, True)
+    assert (done.code, "the console needs the REST API" in done.err) == (7, True)

@@ -164,11 +164,11 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         (("model:", "modell:"), "spec.modell: unknown field; correct its name or remove it"),
         (
             ("  model:", "  concurrencyLimit: 0\n  model:"),
-            "spec.concurrencyLimit: 0 is not valid: input should be greater",
+            "spec.concurrencyLimit: must be at least 1",
         ),
         (
             ("  model:", "  limits: {maxTokens: '5'}\n  model:"),
-            'spec.limits.maxTokens: "5" is not valid: input should be a',
+            "spec.limits.maxTokens: must be a whole number, not a string",
         ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
@@ -179,11 +179,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
                 "  model:",
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
-            (
-                'spec.env.0.name: "A-B" is not valid: string should match pattern'
-                " '^[A-Za-z_][A-Za-z0-9_]*$'; `kubectl explain codexjobtype.spec.env.name` says"
-                " more"
-            ),
+            "spec.env.0.name: must be letters, digits and _, without a digit in front",
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),

@@ -20,8 +20,9 @@ from codexrun_api.console.view.list_query import (
 )
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.mirror import queue_view
-from codexrun_api.schemas.problems import Problem, message_of
+from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
+from codexrun_core.resources.field_problems import explain
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.paging import InvalidPageToken, token_after
@@ -92,7 +93,7 @@ def valid_part(query: ListQuery) -> tuple[ListQuery, list[str]]:
     except ValidationError as error:
         for detail in error.errors():
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            problems.append(f"{NAMES.get(name, name)}: {message_of(detail)}")
+            problems.append(f"{NAMES.get(name, name)}: {explain(detail)}")
             query = query.with_(name, ()) if name in SEVERAL else query.without(name)
     try:
         sort_of(query)
@@ -116,7 +117,7 @@ def filter_of(query: ListQuery) -> Filter:
         raise Problem(
             422,
             "invalid-filter",
-            f"{NAMES.get(name, name)}: {message_of(first)}",
+            f"{NAMES.get(name, name)}: {explain(first)}",
         ) from error
 
 

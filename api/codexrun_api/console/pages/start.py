@@ -16,10 +16,11 @@ from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.runs import actions
 from codexrun_api.runs import start as starting
 from codexrun_api.schemas import requests
-from codexrun_api.schemas.problems import Problem, message_of
+from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.resources import CodexJobType
+from codexrun_core.resources.field_problems import explain
 from codexrun_core.runs import names, new_run
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import StoredSpec, read_spec
@@ -118,7 +119,7 @@ async def _submit(
         )
     except ValidationError as error:
         errors_by_field = {
-            str(e["loc"][-1] if e["loc"] else "form"): message_of(e) for e in error.errors()
+            str(e["loc"][-1] if e["loc"] else "form"): explain(e) for e in error.errors()
         }
         return _form(
             request, services, job_type, errors_by_field, inputs=None, status=422, **form_values

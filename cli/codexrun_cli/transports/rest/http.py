@@ -118,7 +118,8 @@ class Http:
                     self._raise_unavailable(error)
             except (ValueError, RecursionError) as error:
                 raise CommandError(
-                    Code.FAILED, f"{self.server} does not answer like a codexrun api: {error}"
+                    Code.FAILED,
+                    f"{self.server} does not answer like a REST API of codexrun: {error}",
                 ) from None
         raise AssertionError("unreachable")
 
@@ -182,7 +183,7 @@ class Http:
         raise Unreachable(
             f"{self.server} does not answer: {_reason(error)}",
             timed_out=isinstance(getattr(error, "reason", error), TimeoutError),
-            hint="is the URL right, and is the api up? `codexrun doctor` looks",
+            hint="is the URL right, and is the REST API up? `codexrun doctor` looks",
         ) from None
 
     def _raise_problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
@@ -240,7 +241,7 @@ def _hint(status: int, code: str) -> str:
         "idempotency-key-reused": "use another --idempotency-key, or leave it out",
         "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` lists the inputs",
         "unavailable": "`codexrun doctor` looks for the reason",
-    }.get(code, "is the URL that of a codexrun api?" if status == 404 and not code else "")
+    }.get(code, "is the URL that of a REST API of codexrun?" if status == 404 and not code else "")
 
 
 def _read(error: IO[bytes]) -> bytes:

@@ -78,7 +78,7 @@ class Rest:
         )
         notes = []
         if run.get("deleted_at"):
-            notes.append("the run's object is gone; this log is from the api's archive")
+            notes.append("the run's object is gone; this log is from the REST API's archive")
         if answer.headers.get("X-Log-Complete") == "false":
             notes.append(_incomplete(run.get("log_note")))
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from codexrun_core.registry.rows import RunEvent
+from codexrun_core.resources.field_problems import FieldProblem, explain
 from codexrun_core.runs.record import RunRecord
 
 FORMAT = "codexrun-registry"
@@ -136,9 +137,9 @@ class Reader:
         try:
             record = validate(value)
         except ValidationError as error:
-            details: Any = error.errors(include_input=False, include_url=False)[0]
-            path = ".".join(map(str, (place, *details["loc"])))
-            raise self._bad(f"{path}: {details['msg'].lower()}") from None
+            problem: FieldProblem = error.errors(include_url=False)[0]
+            path = ".".join(map(str, (place, *problem["loc"])))
+            raise self._bad(f"{path}: {explain(problem)}") from None
         for name in known:
             moment = getattr(record, name)
             if isinstance(moment, datetime) and moment.tzinfo is None:

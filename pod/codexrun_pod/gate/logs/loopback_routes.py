@@ -131,7 +131,7 @@ class LoopbackRoutes:
     async def rollout(self, request: web.Request) -> web.StreamResponse:
         """GET /rollout: 404 if there is none, 503 while nobody can say."""
         if self.uploader is None:
-            return _error(404, "this installation has no api that keeps rollouts")
+            return _error(404, "this installation has no REST API that keeps rollouts")
         try:
             async with self.uploader.client.rollout() as answer:
                 down = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -119,10 +119,10 @@ class Uploader:
             )
             if stored.size > spool.size:
                 raise Declined(
-                    f"the api has {stored.size} bytes of this log, the gate {spool.size}"
+                    f"the REST API has {stored.size} bytes of this log, the gate {spool.size}"
                 )
             if stored.size == self.stored_bytes:
-                raise Unavailable("the api has no room for more")
+                raise Unavailable("the REST API has no room for more")
             # less than before where the api's disk lost its end: sent again
             self.stored_bytes = stored.size
         if (
