@@ -21,7 +21,7 @@ TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
 # One file stays on one worker where its tests share something (tests/lanes.py). Tests that start
 # processes also wait for them: two workers a core.
 PARALLEL := -n auto --dist loadscope
-PARALLEL_LOCAL := -n $(shell echo $$((3 * $$(nproc)))) --dist loadscope
+PARALLEL_LOCAL := -n $(shell echo $$((2 * $$(nproc)))) --dist loadscope
 # From where on prompt versions count as published: hello v1 got its text before the first release.
 PROMPTS_SINCE := a967f4f
 

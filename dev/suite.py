@@ -69,7 +69,7 @@ class Lane:
 CORES = os.cpu_count() or 1
 UNIT = Lane("unit", "unit", CORES, low=True)
 # Its tests wait for the processes that they start.
-LOCAL = Lane("local", "local", 3 * CORES, low=True)
+LOCAL = Lane("local", "local", 2 * CORES, low=True)
 CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
 ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
 LANES = (UNIT, LOCAL, CLUSTER, ALONE)

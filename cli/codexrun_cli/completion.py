@@ -19,12 +19,13 @@ def _from_server(
 ) -> list[tuple[str, str]]:
     """Return what `get` finds before time is up; nothing on any error: a completion must never
     print one."""
+    # Not within the server's time: a machine that is busy takes long to load them.
+    from codexrun_cli.context import flags
+    from codexrun_cli.transports.connection import open_transport, settings_of
+
     candidates: list[tuple[str, str]] = []
 
     def work() -> None:
-        from codexrun_cli.context import flags
-        from codexrun_cli.transports.connection import open_transport, settings_of
-
         with contextlib.suppress(Exception):  # silence is the contract
             candidates.extend(
                 get(open_transport(settings_of(flags(ctx)), ask=False, seconds=TIMEOUT_SECONDS))

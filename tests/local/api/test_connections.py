@@ -138,6 +138,7 @@ async def test_what_does_not_end_in_time_ends_with_its_connection(
 
 
 async def test_who_sends_a_byte_now_and_then_gets_no_more_time() -> None:
+    before = cut("head")
     async with (
         listening(Bounds(head_seconds=SHORT)) as (_, port),
         connected(port) as (reader, writer),
@@ -148,7 +149,11 @@ async def test_who_sends_a_byte_now_and_then_gets_no_more_time() -> None:
             while not ended.done():
                 writer.write(b"a")
                 await asyncio.wait([ended], timeout=SHORT / 5)
-        assert b"408" in await ended
+        # A byte that comes after the answer is met with a reset, which may overtake it (RFC 9112,
+        # 9.6).
+        answer = await ended
+        assert not answer or b"408" in answer
+        assert cut("head") == before + 1
 
 
 async def test_an_application_is_told_that_the_body_will_not_come() -> None:
