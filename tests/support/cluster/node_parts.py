@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,9 +99,14 @@ def restore(backup: Path) -> None:
     with store_stopped() as data:
         shutil.rmtree(data)
         shutil.copytree(backup, data)
-    for part in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"):
+    for part in ("kube-controller-manager", "kube-scheduler", "kubelet"):
         kill(part)
         start(part)
+    # kube-proxy may leave the chain of an endpoint empty that was away for a moment, as that of the
+    # apiserver was: its rules are made anew.
+    kill("kube-proxy")
+    subprocess.run(["nft", "delete", "table", "ip", "kube-proxy"], check=True)
+    start("kube-proxy")
 
 
 def all_ended(lab: Lab, runs: list[Json], *, seconds: float = PATIENCE_SECONDS) -> list[Json]:
