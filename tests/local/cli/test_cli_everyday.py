@@ -101,8 +101,8 @@ def test_inputs_from_stdin(both: Stand) -> None:
 
 
 def ageless(text: str) -> str:
-    """Without ages: a second may pass between two commands."""
-    return re.sub(r"\b\d+s( ago)?\b", "", text)
+    """Without ages and what pads them: a second may pass between two commands."""
+    return re.sub(r" *\b(\d+[dhms])+( ago)?\b *", " ", text)
 
 
 def test_status_tells_everything_and_what_to_type_next(both: Stand) -> None:
