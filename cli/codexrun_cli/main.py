@@ -81,12 +81,16 @@ def _root(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Path of the kubeconfig (KUBECONFIG); commands go to the cluster.",
+            help="Path of the kubeconfig (KUBECONFIG); commands go to the cluster, not to the REST"
+            " API.",
         ),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Context of the kubeconfig; commands go to the cluster."),
+        typer.Option(
+            metavar="NAME",
+            help="Kubeconfig context; commands go to the cluster, not to the REST API.",
+        ),
     ] = None,
     namespace: Annotated[
         str | None,
@@ -95,7 +99,7 @@ def _root(
             "-n",
             metavar="NAME",
             callback=options.read_namespace,
-            help="Kubernetes namespace; commands go to the cluster.",
+            help="Kubernetes namespace; commands go to the cluster, not to the REST API.",
         ),
     ] = None,
     all_namespaces: Annotated[

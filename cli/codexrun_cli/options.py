@@ -260,7 +260,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be
 Wait = Annotated[
     bool,
     typer.Option(
-        "--wait", "-w", help="Return when the run has ended; its status is the exit code."
+        "--wait", "-w", help="Return when the run has ended; the exit code says how it ended."
     ),
 ]
 Watch = Annotated[

@@ -53,7 +53,9 @@ def _is_absent(answer: Any) -> bool:
 
 
 def _reason(answer: Any) -> str:
-    return answer.reason if isinstance(answer, ApiException) else str(answer)
+    if isinstance(answer, ApiException) and answer.status:
+        return f"HTTP {answer.status} {answer.reason or ''}".rstrip()
+    return str(getattr(answer, "reason", answer))
 
 
 class FencedLease(LeaseLock):

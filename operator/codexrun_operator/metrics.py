@@ -45,7 +45,7 @@ TOKENS = Counter(
 )
 COST = Counter(
     "codexrun_cost_usd",
-    "Cost of ended runs by the price table, in US dollars.",
+    "Cost of ended runs in US dollars, according to the price table.",
     ("namespace", "job_type", "model"),
 )
 TURNS = Counter(

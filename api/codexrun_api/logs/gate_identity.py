@@ -129,7 +129,7 @@ class GateAuthentication:
         if not str(user.get("username")).startswith(
             f"system:serviceaccount:{self._kube.namespace}:"
         ):
-            raise NotAGate(403, "not a service account of this namespace")
+            raise NotAGate(403, "the token does not belong to a service account of this namespace")
         extra = user.get("extra") or {}
         try:
             return extra[f"{EXTRA_PREFIX}pod-name"][0], extra[f"{EXTRA_PREFIX}pod-uid"][0]

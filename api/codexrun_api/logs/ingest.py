@@ -215,7 +215,10 @@ class Ingest:
             raise HTTPException(409, UID_REQUIRED)
         run = await self.find_run(identity.run_id)
         if run is None or run.prompt_sha256 is None:
-            raise HTTPException(503, "what this run was admitted with is not recorded yet")
+            raise HTTPException(
+                503,
+                "the setup of this run (job type, prompt, model) is not recorded yet; try again",
+            )
         source = await self.find_run(identity.resumes)
         if source is None:
             raise HTTPException(404, UNKNOWN_SOURCE)

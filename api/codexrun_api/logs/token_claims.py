@@ -42,7 +42,7 @@ def check_claims(token: str, namespace: str, now: float | None = None) -> None:
         raise NotAGate(401, "the token has expired")
     about = claims.get("kubernetes.io")
     if not isinstance(about, dict) or about.get("namespace") != namespace:
-        raise NotAGate(403, "not a service account of this namespace")
+        raise NotAGate(403, "the token does not belong to a service account of this namespace")
     if not isinstance(about.get("pod"), dict):
         raise NotAGate(403, "the token is not bound to a pod")
 

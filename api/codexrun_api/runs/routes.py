@@ -29,8 +29,8 @@ IdempotencyKey = Annotated[
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description=(
-            "The same key from the same caller returns the same run; a repeated 202 has the header"
-            " `Idempotent-Replayed: true`."
+            "The same key from the same caller returns the same run; a 202 for a repeated request"
+            " has the header `Idempotent-Replayed: true`."
         ),
     ),
 ]

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from codexrun_core.errors import Refused, Unavailable
-from codexrun_core.resources.field_problems import explain
+from codexrun_core.resources.field_problems import explain, place
 
 JSON = "application/problem+json"
 
@@ -145,7 +145,7 @@ def _validation(error: RequestValidationError) -> Problem:
 def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
     field_errors = []
     for error in errors:
-        location, *path = error["loc"] or ("body",)
+        location, *path = place(error) or ("body",)
         if location == "body":
             pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
             field_errors.append(

@@ -28,7 +28,7 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A folder of the working tree; default: the current one.",
+            help="A folder in the Git working tree; default: the current one.",
         ),
     ] = Path(),
 ) -> None:

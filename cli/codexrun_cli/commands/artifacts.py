@@ -72,7 +72,7 @@ def _save(file: Path, data: bytes) -> None:
             out.write(data)
     except FileExistsError:
         raise CommandError(
-            Code.CONFLICT, f"{file} exists already", hint="choose another folder with --dir"
+            Code.CONFLICT, f"{file} already exists", hint="choose another folder with --dir"
         ) from None
     except OSError as error:
         raise CommandError(Code.FAILED, f"{file}: {error.strerror or error}") from None

@@ -34,7 +34,7 @@ def login(
     else:
         usage("stdin is not a terminal; pipe the token in: codexrun login URL --with-token < FILE")
     if not token:
-        usage("no token was given")
+        usage("the token is empty; paste it, or pipe it in: codexrun login URL --with-token < FILE")
     # proves URL and token
     Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json("GET", "/jobtypes")
     file = settings.path()

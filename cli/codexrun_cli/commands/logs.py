@@ -62,7 +62,7 @@ Level = Annotated[
     ),
 ]
 ExitStatus = Annotated[
-    bool, typer.Option("--exit-status", help="With -f: use the run's status as the exit code.")
+    bool, typer.Option("--exit-status", help="With -f: the exit code says how the run ended.")
 ]
 
 

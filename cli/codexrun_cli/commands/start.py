@@ -47,7 +47,7 @@ def start(
         typer.Option(
             metavar="DURATION",
             callback=options.read_duration,
-            help="Delete the object this long after it finishes.",
+            help="Delete the run's object this long after the run ends.",
         ),
     ] = None,
     label: options.NewLabels = None,

@@ -23,7 +23,9 @@ def status(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", "-w", help="Keep running until the run ends; its status is the exit code."
+            "--watch",
+            "-w",
+            help="Keep showing changes until the run ends; the exit code says how it ended.",
         ),
     ] = False,
     web: Annotated[bool, typer.Option("--web", help="Open the run in the browser.")] = False,

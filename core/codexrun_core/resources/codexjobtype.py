@@ -184,7 +184,7 @@ class EnvVar(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "spec.env: each needs either value or valueFrom; give one of them",
+                    "spec.env: each variable needs either value or valueFrom; give one of them",
                 )
             ]
         }
@@ -201,8 +201,8 @@ class EnvVar(Part):
                     cel(
                         "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR',"
                         " 'LD_PRELOAD'])",
-                        "spec.env name is reserved: names that start with CODEX and HOME, PATH,"
-                        " TMPDIR, LD_PRELOAD are set by codexrun; choose another name",
+                        "spec.env name is reserved: HOME, PATH, TMPDIR, LD_PRELOAD and all names"
+                        " that start with CODEX are set by codexrun; choose another name",
                     )
                 ]
             },
@@ -339,8 +339,8 @@ class McpServer(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.command) != has(self.url)",
-                    "spec.mcpServers: each needs either command (a program in the agent's image) or"
-                    " url; give one of them",
+                    "spec.mcpServers: each server needs either command (a program in the agent's"
+                    " image) or url; give one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
@@ -545,9 +545,9 @@ class JobTypeSpec(Part):
         Literal["pod", "codex"],
         Field(
             description=(
-                "The boundary around the agent's commands: the pod alone, or also Codex's own"
-                " sandbox inside it (no network; only /workspace and /tmp are writable), if the"
-                " pod's runtime allows it; checked before a run starts."
+                "The boundary around the agent's commands. pod: the pod alone. codex: also Codex's"
+                " own sandbox inside it (no network; only /workspace and /tmp are writable); a run"
+                " whose pod does not allow that sandbox fails before Codex starts."
             )
         ),
     ] = "pod"
@@ -687,7 +687,7 @@ class JobTypeStatus(Part):
 
 
 class CodexJobType(Part):
-    """A kind of unattended Codex run: prompt, model, limits, and everything that grants power."""
+    """A kind of unattended Codex run: its prompt, model, limits and permissions."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -12,7 +12,7 @@ from codexrun_core.resources.git_urls import URL_RULE
 FieldProblem = Mapping[str, Any]  # an entry of ValidationError.errors()
 
 _OBJECT_NAME = 'lowercase letters, digits, "-" and ".", with a letter or digit first and last'
-_WORDS = "letters, digits and _, without a digit in front"
+_WORDS = "letters, digits and _, not starting with a digit"
 
 # By pattern, since that is all that an error says of it.
 PATTERN_RULES = {
@@ -26,7 +26,7 @@ PATTERN_RULES = {
     r"^[-._a-zA-Z0-9]+$": 'must be letters, digits, "-", "_" and "."',
     r"^[A-Za-z_][A-Za-z0-9_]*$": f"must be {_WORDS}",
     f"^{tools.SERVER_PATTERN}$": (
-        "must be at most 32 lowercase letters and digits, with a letter in front"
+        "must be at most 32 lowercase letters and digits, starting with a letter"
     ),
     r"^v[1-9][0-9]{0,6}$": "must be v and a number, such as v1",
     r"^[0-9a-f]{64}$": "must be a SHA-256 digest: 64 hexadecimal digits in lower case",
@@ -35,13 +35,13 @@ PATTERN_RULES = {
         "must be a UID, such as 0b9ff0a0-6ad1-4d1a-9b5c-3b0f5c7a9d1e"
     ),
     r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": (
-        "must be a model's name: letters, digits and . _ : / -, with a letter or digit in front"
+        "must be a model's name: letters, digits and . _ : / -, starting with a letter or digit"
     ),
     r"^[a-z]+$": "must be an effort in lowercase letters, such as high",
     r"^[1-9][0-9]{0,6}[MG]i$": "must be a whole number with Mi or Gi, such as 512Mi",
     r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$": (
-        "must be a branch, tag or commit: letters, digits and . _ / @ + -, with a letter, digit or"
-        " _ in front"
+        "must be a branch, tag or commit: letters, digits and . _ / @ + -, starting with a letter,"
+        " digit or _"
     ),
     r"^https?://[^/@\s]+/\S+$": URL_RULE,
     r"^https?://[^/@*]+/[^*]*\*?$": (
@@ -57,7 +57,7 @@ PATTERN_RULES = {
     r"^[^\x00-\x1f]+$": "must not contain line breaks, tabs or other control characters",
     r"^[\x21-\x7e]+$": "must be ASCII letters, digits and punctuation, without spaces",
     r"^[0-9A-Za-z][0-9A-Za-z._-]*$": (
-        "must be letters, digits and . _ -, with a letter or digit in front"
+        "must be letters, digits and . _ -, starting with a letter or digit"
     ),
 }
 
@@ -123,10 +123,17 @@ def explain(problem: FieldProblem) -> str:
     return f"must be {expected}"
 
 
+def place(problem: FieldProblem) -> tuple[str | int, ...]:
+    """Return where the value stands, from the outside in. pydantic marks a wrong key with one part
+    more, `[key]`."""
+    loc: tuple[str | int, ...] = problem["loc"]
+    return loc[:-1] if loc and loc[-1] == "[key]" else loc
+
+
 def explain_field(problem: FieldProblem, whole: str) -> str:
     """Return the field, its problem and the fix. whole: the name of what the fields belong to,
     where the problem is none of a single field."""
-    return f"{'.'.join(map(str, problem['loc'])) or whole}: {explain(problem)}"
+    return f"{'.'.join(map(str, place(problem))) or whole}: {explain(problem)}"
 
 
 def _plain(bound: float) -> float:

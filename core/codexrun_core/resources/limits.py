@@ -46,7 +46,7 @@ class Limits(Part):
             le=DAY,
             description=(
                 "Seconds without an event from Codex or the model after which the run is stopped;"
-                " keep-alives of the model are not events. While a command runs, only"
+                " keep-alives from the model are not events. While a command runs, only"
                 " timeoutSeconds applies."
             ),
         ),

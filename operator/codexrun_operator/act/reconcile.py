@@ -19,7 +19,7 @@ from codexrun_operator.act.job_types import JobTypes
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
 from codexrun_operator.decide.observed import Pod
-from codexrun_operator.decide.plan import CreateJob, plan
+from codexrun_operator.decide.plan import CreateJob, DeletePod, StopPod, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.job.job import labels
 from codexrun_operator.settings import PodSettings
@@ -28,6 +28,7 @@ from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
 POD_CHECK_SECONDS = 10.0  # between looks for a pod that no watch shows
+MISSED_POD_SECONDS = 1.0  # until the look for one that an action did not find
 
 
 class Reconciler:
@@ -101,8 +102,10 @@ class Reconciler:
             cache.scheduler.leave(snapshot.run)
         for action in decision.actions:
             if not isinstance(action, CreateJob):
-                if not await carry_out(self.kube, action):
+                found = await carry_out(self.kube, action)
+                if not found and isinstance(action, StopPod | DeletePod):
                     cache.miss_pod(uid)  # its watch may tell nothing
+                    self.queue.add_later(run_key(uid), MISSED_POD_SECONDS)
             elif not await self._creator.create(snapshot, action):
                 self.queue.add(run_key(uid))  # it waits; the next look says for what
                 return

@@ -116,7 +116,7 @@ def with_phase(
 def unreadable_message(fields: tuple[str, ...]) -> str:
     """Return what follows for a run from the fields that cannot be read."""
     message = (
-        f"{', '.join(fields)}: this version of codexrun cannot read it; the operator's log says"
+        f"{', '.join(fields)}: not readable by this version of codexrun; the operator's log says"
         " why. Cancellation, deadlines and usage still apply; to start the run, upgrade codexrun"
     )
     return message[:MAX_MESSAGE_CHARS]

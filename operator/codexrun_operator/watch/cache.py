@@ -398,10 +398,10 @@ class Cache:
         self.enqueue(run_key(pod.run_uid))
 
     def miss_pod(self, uid: str) -> None:
-        """An action on the run's Job or pod found nothing: its pod is to be asked for."""
+        """An action on the run's pod found nothing: the next look asks for it."""
         pod = self.pods.get(uid)
         if pod is not None and pod.uid in self.all_pods:
-            self._miss_pod(pod)
+            self.unwatched.setdefault(uid, set()).add(pod.uid)
 
     def _watched(self, pod: Pod) -> None:
         uids = self.unwatched.get(pod.run_uid, set())

@@ -85,5 +85,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
             f"{url} has a certificate from an unknown CA; put the CA into the chart's git.caBundle"
         )
     if re.search(r"not found|returned error: 404", stderr):
-        return GitProblem(f"{url} does not exist, or the job type's credentials may not read it")
+        return GitProblem(
+            f"{url} does not exist, or the job type has no access to it; correct the URL, or check"
+            " git.credentialsSecretRef of the job type"
+        )
     return GitProblem(f"git cannot clone {url}: {last}")

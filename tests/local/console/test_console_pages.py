@@ -48,7 +48,7 @@ UNREACHED = """() => [...unreached].filter((el) => el.isConnected && el.checkVis
   .map((el) => "never reached: " + el.outerHTML.slice(0, 120))"""
 
 
-async def test_every_page_says_the_same_without_javascript(team, browser) -> None:
+async def test_no_page_has_a_dead_button_without_javascript(team, browser) -> None:
     console, ids = team
     async with visiting(browser, console.url, TOKEN, java_script_enabled=False) as visit:
         for name, path in PAGES.items():

@@ -112,6 +112,8 @@ def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) ->
     [
         (row("starting", reason="ImagePull"), "Pulling the agent's image."),
         (row("stopping", reason="Cancelled"), "Cancelled; waiting for its pod to end."),
+        (row("stopping"), "Waiting for its pod to end."),
+        (row("rejected", error="no such prompt"), "No such prompt."),
         (row("queued", reason="Suspended"), "Waiting: its job type is suspended."),
         (row("cancelled", error="Cancelled by ada: enough"), "Cancelled by ada: enough."),
     ],

@@ -3,7 +3,6 @@ type. tests/cluster/install/test_docs_on_cluster.py types all of it."""
 
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from docblocks import ROOT, blocks, working_copy
+from programs import free_port
 
 from codexrun_core.resources import CodexJobType
 from codexrun_core.resources.git_urls import allowed_url
@@ -54,11 +54,10 @@ def manifests() -> list[dict[str, Any]]:
 def url(folder: Path, tmp_path: Path) -> Iterator[str]:
     """Where the pod's command serves the bundle, on loopback."""
     pod, _ = manifests()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     *shell, command = pod["spec"]["containers"][0]["command"]
-    command = command.replace("/bundle/", f"{folder}/").replace("8000", f"{port} -b 127.0.0.1")
+    command = command.replace("http.server 8000", f"http.server {port} -b 127.0.0.1")
+    command = command.replace("/bundle/", f"{folder}/")
     (tmp_path / "served").mkdir()
     with subprocess.Popen(
         [*shell, command.replace("python3 -m", "python3 -u -m")],

@@ -179,7 +179,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
                 "  model:",
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
-            "spec.env.0.name: must be letters, digits and _, without a digit in front",
+            "spec.env.0.name: must be letters, digits and _, not starting with a digit",
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),

@@ -120,12 +120,13 @@ async def test_why_a_lease_cannot_be_read_is_logged_once_for_each_cause(
 ) -> None:
     """Until it can, the operator does nothing, and nothing else tells why."""
     refused = aiohttp.ClientConnectionError("refused")
-    for error in (refused, refused, ApiException(status=403, reason="Forbidden"), None, refused):
+    forbidden = ApiException(status=403, reason="Forbidden")
+    for error in (refused, refused, forbidden, ApiException(status=503), None, refused):
         lease.api_instance.error = error
         await lease.get("operator", "codexrun")
     told = [record.fields["error"] for record in caplog.records]
     unreachable = "ClientConnectionError: refused"
-    assert told == [unreachable, "Forbidden", unreachable]
+    assert told == [unreachable, "HTTP 403 Forbidden", "HTTP 503", unreachable]
 
 
 async def test_the_lease_counts_from_before_its_request(lease: FencedLease, clock: Clock) -> None:

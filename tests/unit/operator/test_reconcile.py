@@ -678,6 +678,25 @@ async def test_a_stopped_pod_is_asked_for_until_it_is_gone_although_its_watch_te
     assert operator.stored()["phase"] == "Succeeded"  # it had ended before the signal came
 
 
+async def test_what_an_action_does_not_find_is_asked_for_after_a_pause(operator: Operator) -> None:
+    """Not at once: what is wrong may last, and each look is a request."""
+    job = await started(operator)
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    suspended = {**told(job, 951), "spec": {"suspend": True}}
+    operator.cache.update_job(suspended)
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    for _ in range(3):
+        await operator.look()
+        operator.reconciler.queue.forget(run_key(UID))
+    assert operator.stored()["phase"] == "Stopping"
+    operator.reconciler.queue._queued.clear()
+    await operator.look()
+    assert operator.reconciler.queue.depth == 0
+    assert operator.later[run_key(UID)] >= 1
+
+
 async def test_while_nobody_can_look_nothing_is_concluded(operator: Operator) -> None:
     job = await started(operator)
     operator.cache.update_job(told(job, 901, **COMPLETE))

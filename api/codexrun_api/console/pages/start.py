@@ -20,7 +20,7 @@ from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.resources import CodexJobType
-from codexrun_core.resources.field_problems import explain
+from codexrun_core.resources.field_problems import FieldProblem, explain, explain_field
 from codexrun_core.runs import names, new_run
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import StoredSpec, read_spec
@@ -28,6 +28,8 @@ from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 LIMIT_NAMES = tuple(limits.LABELS)
+# Of the request, each with a field of its own in the form.
+OWN_FIELDS = ("prompt_version", "model", "effort", "name", "priority")
 
 
 @router.get("/console/start")
@@ -118,9 +120,7 @@ async def _submit(
             request, services, visitor, body, source=source, key=form.get("key", "")
         )
     except ValidationError as error:
-        errors_by_field = {
-            str(e["loc"][-1] if e["loc"] else "form"): explain(e) for e in error.errors()
-        }
+        errors_by_field = dict(_form_error(e) for e in error.errors())
         return _form(
             request, services, job_type, errors_by_field, inputs=None, status=422, **form_values
         )
@@ -148,6 +148,17 @@ async def _submit(
         name=started.record.name,
     )
     return see_other(f"/console/runs/{started.record.run_id}")
+
+
+def _form_error(problem: FieldProblem) -> tuple[str, str]:
+    """Return the field of the form that has the problem, and what stands beside it. Where there is
+    no such field, the text names what is wrong."""
+    head, *rest = problem["loc"] or ("form",)
+    if head == "limits" and rest:
+        return str(rest[-1]), explain(problem)
+    if head in OWN_FIELDS:
+        return str(head), explain(problem)
+    return str(head), explain_field(problem, "form")
 
 
 async def _start(

@@ -189,7 +189,7 @@ def short(
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
             word_of_badge = state_of(record.status).word
-            text = capitalized(text.removeprefix(f"{word_of_badge}: "))
+            text = capitalized(re.sub(rf"^{word_of_badge}(, never ran:|[:;]) ", "", text))
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 

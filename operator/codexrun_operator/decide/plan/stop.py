@@ -295,7 +295,7 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if lost:
         if not snapshot.absence_proven:
             return READ_LIVE
-        message = "The pod was gone when the operator restarted; how the run ended is unknown"
+        message = "The pod was gone before its end was read; how the run ended is unknown"
         return terminal_decision(
             snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
         )

@@ -182,7 +182,7 @@ def answered(
     if error is not None:
         return replace(account, last_error=error)
     if lowered and last.reason == "max_output_tokens":
-        message = f"the response was cut at what remained of the budget ({lowered})"
+        message = f"the budget ran out in the middle of a response ({lowered})"
         return stopped(account, Denied("budget", message))
     return replace(account, last_error=errors.incomplete(last.reason))
 

@@ -377,12 +377,12 @@ def unreadable_event(host: str) -> UpstreamError:
     end."""
     return UpstreamError(
         "model_error",
-        f"the stream from {host} has an event that is too large: it may have"
-        f" {MAX_EVENT_BYTES // 1024**2} MiB",
+        f"the stream from {host} has an event that is too large; at most"
+        f" {MAX_EVENT_BYTES // 1024**2} MiB are allowed",
         retryable=False,
         advice=(
-            "check model.upstreamURL, and whether the endpoint, or a proxy before it, sends events"
-            " line by line"
+            "check model.upstreamURL, and whether the endpoint, or a proxy in front of it, ends"
+            " each event with an empty line"
         ),
     )
 

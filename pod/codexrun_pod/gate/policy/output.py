@@ -77,5 +77,8 @@ def schema_from(text: str) -> dict[str, Any] | None:
         return None
     schema = json.loads(base64.b64decode(text, validate=True))
     if not isinstance(schema, dict):
-        raise ValueError(f"{OUTPUT_SCHEMA_ENV} is not an object")
+        raise ValueError(
+            f"{OUTPUT_SCHEMA_ENV} is not a JSON object: the operator and the gate's image do not"
+            " match; upgrade the chart"
+        )
     return schema
