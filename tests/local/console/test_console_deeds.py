@@ -153,3 +153,23 @@ async def test_the_manifest_is_what_a_start_and_a_retry_would_make(
     for line in ("whenFull: Queue", "retryOf:", "name: first-try", f"uid: {run}", "name: Rome"):
         assert line in retry, retry
     assert console.kube.run_names == before
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        ("name=" + "x" * 64, "labels.name: is 64 characters long; at most 63 are allowed"),
+        ("k" * 400 + "=x", "labels." + "k" * 400),
+    ],
+    ids=["value", "key"],
+)
+async def test_a_wrong_label_is_told_beside_labels_and_named(
+    http: httpx.AsyncClient, labels: str, wanted: str
+) -> None:
+    """A key may have the name of another field."""
+    form = {"csrf": await csrf_of(http), "input.name": "Rome", "labels": labels}
+    answer = await http.post("/console/start/hello", data=form)
+    assert answer.status_code == 422
+    assert wanted in answer.text
+    assert answer.text.count("characters long") == 1
+    assert "[key]" not in answer.text

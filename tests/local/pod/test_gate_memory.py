@@ -119,69 +119,79 @@ PLAIN = json.dumps(BODY)[1:-1].encode()
 OPEN = b"{" + PLAIN + b',"x":['
 BARE = json.dumps({key: value for key, value in BODY.items() if key != "input"})[:-1].encode()
 WHOLE = {
-    "lists": padded(OPEN, b"[],", b"1]}"),
-    "objects": padded(OPEN, b'{"a":1},', b"1]}"),
-    "numbers": padded(OPEN, b"1,", b"1]}"),
-    "texts": padded(OPEN, b'"ab",', b"1]}"),
-    "one text with a character of four bytes": padded(
+    "lists": lambda: padded(OPEN, b"[],", b"1]}"),
+    "objects": lambda: padded(OPEN, b'{"a":1},', b"1]}"),
+    "numbers": lambda: padded(OPEN, b"1,", b"1]}"),
+    "texts": lambda: padded(OPEN, b'"ab",', b"1]}"),
+    "one text with a character of four bytes": lambda: padded(
         b"{" + PLAIN + b',"instructions":"\xf0\x9f\x98\x80', b"x", b'"}'
     ),
-    "one text of escapes": padded(b"{" + PLAIN + b',"instructions":"', b"\\u00e9", b'"}'),
-    "a list to include": padded(b"{" + PLAIN + b',"include":[["\xf0\x9f\x98\x80', b"x", b'"]]}'),
-    "a text to include": padded(b"{" + PLAIN + b',"include":["\xf0\x9f\x98\x80', b"x", b'"]}'),
-    "an object to include": padded(
+    "one text of escapes": lambda: padded(b"{" + PLAIN + b',"instructions":"', b"\\u00e9", b'"}'),
+    "a list to include": lambda: padded(
+        b"{" + PLAIN + b',"include":[["\xf0\x9f\x98\x80', b"x", b'"]]}'
+    ),
+    "a text to include": lambda: padded(
+        b"{" + PLAIN + b',"include":["\xf0\x9f\x98\x80', b"x", b'"]}'
+    ),
+    "an object to include": lambda: padded(
         b"{" + PLAIN + b',"include":[{"a":"\xf0\x9f\x98\x80', b"x", b'"}]}'
     ),
-    "many to include": b"{"
-    + PLAIN
-    + b',"include":['
-    + b",".join(b'"\xf0\x9f\x98\x80%s%06d"' % (b"x" * 26, n) for n in range(290_000))
-    + b"]}",
-    "one unknown key": padded(b"{" + PLAIN + b',"\xf0\x9f\x98\x80', b"x", b'":1}'),
-    "many unknown keys": b"{"
-    + PLAIN
-    + b"".join(b',"\xf0\x9f\x98\x80%s%06d":1' % (b"x" * 26, n) for n in range(290_000))
-    + b"}",
-    "keys": b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
-    "depth": padded(OPEN[:-1], b"[", b""),
-    "the text of a command": padded(
+    "many to include": lambda: (
+        b"{"
+        + PLAIN
+        + b',"include":['
+        + b",".join(b'"\xf0\x9f\x98\x80%s%06d"' % (b"x" * 26, n) for n in range(290_000))
+        + b"]}"
+    ),
+    "one unknown key": lambda: padded(b"{" + PLAIN + b',"\xf0\x9f\x98\x80', b"x", b'":1}'),
+    "many unknown keys": lambda: (
+        b"{"
+        + PLAIN
+        + b"".join(b',"\xf0\x9f\x98\x80%s%06d":1' % (b"x" * 26, n) for n in range(290_000))
+        + b"}"
+    ),
+    "keys": lambda: b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
+    "depth": lambda: padded(OPEN[:-1], b"[", b""),
+    "the text of a command": lambda: padded(
         BARE + b',"input":[{"type":"local_shell_call","status":"completed","call_id":"c",'
         b'"action":{"type":"exec","command":["\xf0\x9f\x98\x80',
         b"x",
         b'"]}}]}',
     ),
-    "a tool's long name": tools(
+    "a tool's long name": lambda: tools(
         b'{"type":"function","name":"mcp__a__\xf0\x9f\x98\x80', b"x", b'"}'
     ),
-    "a tool's name of signs": tools(b'{"type":"function","name":"mcp__a__', b"-", b'"}'),
-    "a namespace of some tools": tools(
+    "a tool's name of signs": lambda: tools(b'{"type":"function","name":"mcp__a__', b"-", b'"}'),
+    "a namespace of some tools": lambda: tools(
         b'{"type":"namespace","tools":['
         + b",".join(b'{"type":"function","name":"t%d"}' % n for n in range(8))
         + b'],"name":"mcp__a__\xf0\x9f\x98\x80',
         b"x",
         b'"}',
     ),
-    "keys of a schema, and a text": schema(
+    "keys of a schema, and a text": lambda: schema(
         b"{" + b"".join(b'"k%d":1.5,' % n for n in range(295_000)) + b'"a":"\xf0\x9f\x98\x80',
         b"x",
         b'"}',
     ),
-    "values of a schema, and a text": schema(
+    "values of a schema, and a text": lambda: schema(
         b'{"enum":[' + b'{"a":1},' * 145_000 + b'"\xf0\x9f\x98\x80', b"x", b'"]}'
     ),
 }
 
 
 REFUSED = {
-    "a description of scripts that is no text": padded(
+    "a description of scripts that is no text": lambda: padded(
         b"{" + PLAIN + b',"tools":[{"type":"custom","name":"exec","description":["\xf0\x9f\x98\x80',
         b"x",
         b'"]}]}',
     ),
-    "an instruction that is no text": padded(
+    "an instruction that is no text": lambda: padded(
         b"{" + PLAIN + b',"instructions":["\xf0\x9f\x98\x80', b"x", b'"]}'
     ),
-    "a model that is none": padded(b"{" + PLAIN + b',"model":"\xf0\x9f\x98\x80', b"x", b'"}'),
+    "a model that is none": lambda: padded(
+        b"{" + PLAIN + b',"model":"\xf0\x9f\x98\x80', b"x", b'"}'
+    ),
 }
 
 
@@ -189,7 +199,7 @@ REFUSED = {
 def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
     with gate(tmp_path) as (pod, _):
         for _ in range(2):
-            assert post(pod, WHOLE[kind])[0] in {200, 400}
+            assert post(pod, WHOLE[kind]())[0] in {200, 400}
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"] is None
         assert post(pod)[0] == 200
@@ -199,7 +209,7 @@ def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
 def test_a_whole_body_that_ends_the_run_takes_little_memory(tmp_path, kind):
     with gate(tmp_path) as (pod, _):
         for _ in range(2):
-            assert post(pod, REFUSED[kind])[0] == 400
+            assert post(pod, REFUSED[kind]())[0] == 400
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"]["code"] == "guardrail"
 
