@@ -72,5 +72,5 @@ def test_the_verdict_survives_the_gate_and_fits_its_message():
 def test_the_schema_comes_as_base64_of_json():
     assert schema_from("") is None
     assert schema_from(base64.b64encode(json.dumps(SCHEMA).encode()).decode()) == SCHEMA
-    with pytest.raises(ValueError, match="not an object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         schema_from(base64.b64encode(b"[]").decode())
