@@ -49,7 +49,7 @@ def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
     assert (tmp_path / "workspace.patch").read_text() == PATCH
     again = stand.cli("artifacts", name, "--all", "--dir", str(tmp_path))
     assert again.code == 6
-    assert "workspace.patch exists already" in again.err
+    assert "workspace.patch already exists" in again.err
     absent = stand.cli("artifacts", name, "--download", "notes.txt", "--dir", str(tmp_path))
     assert (absent.code, "hint: it has final-message.md, workspace.patch" in absent.err) == (
         5,
