@@ -21,6 +21,7 @@ from codexrun_core.prompts import index as prompts
 from codexrun_core.prompts.index import FolderError, PromptIndex, PromptVersion
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import TEXT_KEY
+from codexrun_core.resources.field_problems import explain_field
 from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
 from codexrun_core.runs.label_keys import (
     MANAGED_BY_LABEL,
@@ -235,8 +236,6 @@ def _model_problems(location: str, manifest: Manifest) -> list[str]:
 
 def _sentence(detail: Mapping[str, Any]) -> str:
     """Return a problem with its field, and the fix."""
-    from codexrun_core.resources.field_problems import explain_field
-
     *steps, last = detail["loc"] or ("",)
     if last in ("int", "str"):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.

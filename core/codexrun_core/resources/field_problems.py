@@ -11,20 +11,19 @@ from codexrun_core.resources.git_urls import URL_RULE
 
 FieldProblem = Mapping[str, Any]  # an entry of ValidationError.errors()
 
-_OBJECT_NAME = 'lowercase letters, digits, "-" and ".", with a letter or digit first and last'
-_WORDS = "letters, digits and _, not starting with a digit"
-
 # By pattern, since that is all that an error says of it.
 PATTERN_RULES = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": (
         'must be lowercase letters, digits and "-", with a letter or digit first and last'
     ),
-    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": f"must be {_OBJECT_NAME}",
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": (
+        'must be lowercase letters, digits, "-" and ".", with a letter or digit first and last'
+    ),
     r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": (
         "must be a label key, such as team or example.com/team"
     ),
     r"^[-._a-zA-Z0-9]+$": 'must be letters, digits, "-", "_" and "."',
-    r"^[A-Za-z_][A-Za-z0-9_]*$": f"must be {_WORDS}",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "must be letters, digits and _, not starting with a digit",
     f"^{tools.SERVER_PATTERN}$": (
         "must be at most 32 lowercase letters and digits, starting with a letter"
     ),
@@ -101,7 +100,7 @@ def explain(problem: FieldProblem) -> str:
         case _ if words := _PROBLEMS.get(kind):
             return words
         case "value_error":
-            return str(context["error"])  # of a validator of ours
+            return str(context["error"])  # in the words of the model's own validator
         case "string_pattern_mismatch":
             return PATTERN_RULES.get(context["pattern"], f"must match {context['pattern']}")
         case "literal_error" | "enum":

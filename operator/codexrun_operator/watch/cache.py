@@ -365,7 +365,7 @@ class Cache:
         if self.all_pods.revive(pod.uid, version_of(raw), pod):
             self._pod_there(pod)
         if pod.uid in self.all_pods:
-            self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
+            self._unwatch(pod)
 
     def _pod_there(self, pod: Pod) -> None:
         uid = pod.run_uid
@@ -394,14 +394,18 @@ class Cache:
     def _miss_pod(self, pod: Pod) -> None:
         """The watch shows the pod no more: it was deleted, or somebody took the label away that the
         watch selects by. It counts as there until a GET says which."""
-        self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
+        self._unwatch(pod)
         self.enqueue(run_key(pod.run_uid))
 
     def miss_pod(self, uid: str) -> None:
         """An action on the run's pod found nothing: the next look asks for it."""
         pod = self.pods.get(uid)
         if pod is not None and pod.uid in self.all_pods:
-            self.unwatched.setdefault(uid, set()).add(pod.uid)
+            self._unwatch(pod)
+
+    def _unwatch(self, pod: Pod) -> None:
+        """Ask for the pod until a watch shows it or it is gone."""
+        self.unwatched.setdefault(pod.run_uid, set()).add(pod.uid)
 
     def _watched(self, pod: Pod) -> None:
         uids = self.unwatched.get(pod.run_uid, set())

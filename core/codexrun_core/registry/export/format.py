@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from codexrun_core.registry.rows import RunEvent
-from codexrun_core.resources.field_problems import FieldProblem, explain
+from codexrun_core.resources.field_problems import FieldProblem, explain_field
 from codexrun_core.runs.record import RunRecord
 
 FORMAT = "codexrun-registry"
@@ -138,8 +138,8 @@ class Reader:
             record = validate(value)
         except ValidationError as error:
             problem: FieldProblem = error.errors(include_url=False)[0]
-            path = ".".join(map(str, (place, *problem["loc"])))
-            raise self._bad(f"{path}: {explain(problem)}") from None
+            inside = {**problem, "loc": (place, *problem["loc"])}
+            raise self._bad(explain_field(inside, place)) from None
         for name in known:
             moment = getattr(record, name)
             if isinstance(moment, datetime) and moment.tzinfo is None:
