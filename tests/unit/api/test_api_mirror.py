@@ -4,7 +4,7 @@ away."""
 from dataclasses import replace
 
 import pytest
-from apistand import Stand
+from apistand import Stand, services_over
 from fake_cluster import FakeCluster
 from manifests import prompt
 
@@ -12,6 +12,7 @@ from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.mirror.write_queue import RegistryWriter
 from codexrun_api.runs import actions
+from codexrun_api.settings import Settings
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.filters import Filter
@@ -126,17 +127,24 @@ async def test_the_end_is_followed_although_the_answer_to_its_write_was_lost(
 
 
 async def test_what_an_earlier_process_recorded_and_did_not_follow_is_followed(
-    stand: Stand,
+    settings: Settings, stand: Stand
 ) -> None:
+    """In a registry that no other process follows, as the stand's would."""
     uid = applied(stand, "mine")["metadata"]["uid"]
     await stand.mirrored()
     row = await stand.registry.get(uid)
-    await stand.registry.record(replace(row, status="running", rank=3, resource_version=10**6))
-    told: list[str] = []
-    writer = RegistryWriter(stand.registry, (lambda move: told.append(move.status),))
-    await writer.drain()
-    await writer.drain()
-    assert told == ["running"]
+    alone = replace(settings, registry_url=f"{settings.registry_url}.alone")
+    async with services_over(alone, stand.kube) as services:
+        registry = services.registry
+        await registry.record(row)
+        earlier = await registry.pending_transitions(10)
+        await registry.settle_transitions([move.event_id for move in earlier])
+        await registry.record(replace(row, status="running", rank=3, resource_version=10**6))
+        told: list[str] = []
+        writer = RegistryWriter(registry, (lambda move: told.append(move.status),))
+        await writer.drain()
+        await writer.drain()
+        assert told == ["running"]
 
 
 async def test_while_the_registry_is_away_changes_wait_and_lag_shows(stand: Stand) -> None:
