@@ -32,8 +32,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    beside = collection_path.parent == HERE and collection_path.is_dir()
-    return True if beside and skipped(collection_path.name, config.option.markexpr) else None
+    folder = collection_path.relative_to(HERE).parts[:1]
+    if not folder or (collection_path.is_dir() and collection_path.parent != HERE):
+        return None
+    marks = collection_path.read_text(encoding="utf-8") if collection_path.is_file() else None
+    return True if skipped(folder[0], config.option.markexpr, marks) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

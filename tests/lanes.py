@@ -86,11 +86,21 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
     return lane
 
 
-def skipped(folder: str, expression: str) -> bool:
-    """Whether no test of a folder can be meant by pytest's `-m EXPRESSION`, so that it need not be
-    imported."""
+def skipped(folder: str, expression: str, marks: str | None = None) -> bool:
+    """Whether no test of a folder or of a file in it can be meant by pytest's `-m EXPRESSION`, so
+    that it need not be imported.
+
+    Args:
+        folder: the first below tests/.
+        marks: the file's text, which names the markers of its tests; None for the whole folder.
+    """
     lane = re.match(rf"({'|'.join(LANES)})(?: and |$)", expression)
-    return lane is not None and lane[1] not in OF_FOLDER.get(folder, LANES)
+    if lane is None or folder not in OF_FOLDER:
+        return False
+    first, *others = OF_FOLDER[folder]
+    if lane[1] in others:
+        return marks is not None and f"mark.{lane[1]}" not in marks
+    return lane[1] != first
 
 
 def group_of(nodeid: str) -> str:

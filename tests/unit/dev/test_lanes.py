@@ -115,6 +115,26 @@ def test_a_folder_is_not_read_only_if_nothing_of_it_is_meant(
     assert skipped(folder, expression) is verdict
 
 
+@pytest.mark.parametrize(
+    ("folder", "expression", "marks", "verdict"),
+    [
+        ("unit", "local", "@pytest.mark.local", False),
+        ("unit", "local", "pytestmark = pytest.mark.local", False),
+        ("unit", "local", "", True),
+        ("unit", "unit", "@pytest.mark.local", False),
+        ("unit", "unit", "", False),
+        ("local", "local", "", False),
+        ("local", "unit", "", True),
+        ("unit", "", "", False),
+        ("new", "local", "", False),
+    ],
+)
+def test_a_file_is_not_read_only_if_nothing_of_it_is_meant(
+    folder: str, expression: str, marks: str, verdict: bool
+) -> None:
+    assert skipped(folder, expression, marks) is verdict
+
+
 GUARD = Guard()  # one, since its hook stays
 
 
