@@ -11,8 +11,8 @@ from playwright.async_api import Browser, BrowserContext, Error, Page, async_pla
 
 from codexrun_cluster.packages import Package
 
-PROGRAM = "/usr/bin/chromium"
-CHROMIUM = Package("chromium", lambda: shutil.which(PROGRAM) is not None)
+PROGRAM = "/usr/bin/chromium-headless-shell"
+CHROMIUM = Package("chromium-headless-shell", lambda: shutil.which(PROGRAM) is not None)
 
 
 @contextlib.asynccontextmanager
