@@ -158,7 +158,7 @@ class EnvSource(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.secretKeyRef) != has(self.configMapKeyRef)",
-                    "spec.env valueFrom needs either secretKeyRef or configMapKeyRef; give one of"
+                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set one of"
                     " them",
                 )
             ]
@@ -184,7 +184,7 @@ class EnvVar(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "spec.env: each variable needs either value or valueFrom; give one of them",
+                    "spec.env: each variable needs either value or valueFrom; set one of them",
                 )
             ]
         }
@@ -201,8 +201,8 @@ class EnvVar(Part):
                     cel(
                         "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR',"
                         " 'LD_PRELOAD'])",
-                        "spec.env name is reserved: HOME, PATH, TMPDIR, LD_PRELOAD and all names"
-                        " that start with CODEX are set by codexrun; choose another name",
+                        "spec.env: HOME, PATH, TMPDIR, LD_PRELOAD and all names that start with"
+                        " CODEX are reserved for codexrun; choose another name",
                     )
                 ]
             },
@@ -340,11 +340,11 @@ class McpServer(Part):
                 cel(
                     "has(self.command) != has(self.url)",
                     "spec.mcpServers: each server needs either command (a program in the agent's"
-                    " image) or url; give one of them",
+                    " image) or url; set one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
-                    "spec.mcpServers: bearerTokenEnv goes with url; use env for a command",
+                    "spec.mcpServers: bearerTokenEnv works only with url; for a command, use env",
                 ),
             ]
         }
@@ -429,14 +429,15 @@ class JobTypeSpec(Part):
                     "!has(self.allowedTools) || self.allowedTools.all(t, !t.startsWith('mcp:') ||"
                     " (has(self.mcpServers) && self.mcpServers.exists(s, t == 'mcp:' + s.name ||"
                     " t.startsWith('mcp:' + s.name + '/'))))",
-                    "spec.allowedTools names an MCP server that spec.mcpServers does not have; add"
-                    " it there",
+                    "spec.allowedTools names an MCP server that is not in spec.mcpServers; add the"
+                    " server there",
                 ),
                 cel(
                     "!has(self.mcpServers) || self.mcpServers.all(s, (!has(s.env) || s.env.all(n,"
                     " has(self.env) && self.env.exists(e, e.name == n))) && (!has(s.bearerTokenEnv)"
                     " || (has(self.env) && self.env.exists(e, e.name == s.bearerTokenEnv))))",
-                    "spec.mcpServers names a variable that spec.env does not have; add it there",
+                    "spec.mcpServers names a variable that is not in spec.env; add the"
+                    " variable there",
                 ),
             ]
         }

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 MEMORY_ADVICE = (
-    "git needed more memory than the clone step has (git.memory of the job type); raise it, or set"
+    "git needed more memory than the clone step has (git.memory in the job type); raise it, or set"
     " git.depth"
 )
 

@@ -73,9 +73,9 @@ def _refusal(body: bytes) -> str:
     if isinstance(reason, str) and reason.startswith("spec."):
         return reason
     return (
-        "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it"
-        f" could upload its rollout, was cleaned up, or this installation has no REST API);"
-        f" {ADVICE}"
+        "spec.retryOf.resume: the Codex session of the earlier run is not stored (the run ended"
+        " before the session could be uploaded, the run was cleaned up, or this installation has"
+        f" no REST API); {ADVICE}"
     )
 
 

@@ -126,7 +126,7 @@ WRONG = [
     (
         "two ends",
         HEAD + b'{"end": {"runs": 0}}\n' * 2,
-        "line 3: there is more data after the end line",
+        "line 3: the file continues after its end line",
     ),
 ]
 

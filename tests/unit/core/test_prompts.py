@@ -106,7 +106,7 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
         ({"owner": "a\nb"}, "hello[0].owner: "),
         (
             {"updated_at": "24.11.2026"},
-            'hello[0].updated_at: "24.11.2026" is not valid; write the day as "YYYY-MM-DD"',
+            'hello[0].updated_at: "24.11.2026" is not valid; write the date as "YYYY-MM-DD"',
         ),
         ({"updated_at": "2026-02-30"}, "hello[0].updated_at: "),
         (
@@ -125,7 +125,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        ("{", "prompts/index.json: not readable as JSON: "),
+        ("{", "prompts/index.json: not valid JSON: "),
         ('{"hello": [], "hello": []}', '"hello" appears twice'),
         ("[]", "prompts/index.json: must be an object of prompt names"),
         ({"hello": []}, "prompts/index.json: hello: must be a list with at least one version"),
@@ -217,11 +217,11 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "said"),
     [
-        ("hallo", "v1", 'prompt "hallo" is not in the index; add it there, or name one of: hello'),
+        ("hallo", "v1", 'prompt "hallo" is not in the index; add it there, or use one of: hello'),
         (
             "hello",
             "v7",
-            'prompt "hello" has no version "v7"; add it to the index, or name one of: v1',
+            'prompt "hello" has no version "v7"; add it to the index, or use one of: v1',
         ),
     ],
 )

@@ -179,11 +179,12 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
                 "  model:",
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
-            "spec.env.0.name: must be letters, digits and _, not starting with a digit",
+            "spec.env.0.name: must contain only letters, digits and _, and must not start with"
+            " a digit",
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),
-            "has a value that JSON cannot represent",
+            "contains a value that JSON cannot represent",
         ),
         (
             ("  model:", "  inputsSchema: {type: objekt}\n  model:"),
@@ -196,9 +197,12 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; write that"),
         (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; write that"),
         (("  model:", "  model: a\n  model:"), '"model" appears twice'),
-        ((JOB_TYPE, "- a"), "must hold one CodexJobType; put each job type into its own file"),
+        (
+            (JOB_TYPE, "- a"),
+            "must contain exactly one CodexJobType; put each job type in its own file",
+        ),
         ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must hold one CodexJobType"),
-        ((JOB_TYPE, "a: ["), "not readable as YAML: "),
+        ((JOB_TYPE, "a: ["), "not valid YAML: "),
     ],
     ids=lambda value: value[1][:40] if isinstance(value, tuple) else "",
 )
@@ -223,9 +227,9 @@ def test_a_schema_that_gives_each_placeholder_a_value_is_fine(tmp_path: Path, sc
 def test_a_file_of_another_ending_is_not_passed_over(tmp_path: Path) -> None:
     path = folder(tmp_path)
     (path / "configs/jobs/hello.yml").write_text(JOB_TYPE)
-    assert (
-        problems(path)
-        == "configs/jobs/hello.yml: job types are read from .yaml files; rename it to hello.yaml"
+    assert problems(path) == (
+        "configs/jobs/hello.yml: job types are read from .yaml files; rename this file to"
+        " hello.yaml"
     )
 
 

@@ -120,7 +120,7 @@ def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
         message = (
             f"{snapshot.unreadable} exists, but this version of codexrun cannot read it; the"
             " operator's log says why. The run waits: upgrade codexrun, or apply the object again"
-            " in the form of this version"
+            " in the format of this version"
         )
     return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 

@@ -29,7 +29,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
-RETRY = "the model's endpoint failed, or the network on the way to it; retry"
+RETRY = "the model's endpoint or the network on the way to it failed; retry"
 INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
@@ -135,8 +135,8 @@ KINDS = (
     ),
     Kind(
         "auth",
-        "check the key in the Secret of the chart's model.existingSecret or the job type's"
-        " modelSecretRef, and that it may use this model",
+        "check the key in the Secret that the chart's model.existingSecret or the job type's"
+        " modelSecretRef names, and whether it may use this model",
         codes=_codes("account_deactivated", "invalid_api_key"),
         statuses=frozenset({401, 403}),
     ),

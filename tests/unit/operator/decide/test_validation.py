@@ -139,7 +139,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ),
     (
         "InvalidInputs",
-        "spec.inputs/more: unknown; the fields are: name",
+        "spec.inputs/more: unknown; the allowed fields are: name",
         asks(inputs={"name": "x", "more": "y"}),
         kind(),
         prompt(),
