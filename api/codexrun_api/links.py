@@ -41,7 +41,7 @@ def links_from(text: str) -> tuple[Link, ...]:
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(entries, list):
-        raise ValueError('not a list of {"name": ..., "url": ...}')
+        raise ValueError('must be a list of {"name": ..., "url": ...}')
     return tuple(_link(number, entry) for number, entry in enumerate(entries))
 
 

@@ -180,7 +180,7 @@ Labels = Annotated[
         "--selector",
         metavar="LABELS",
         callback=_selector,
-        help="Label selector, as kubectl's: k=v, k!=v, k, !k, k in (a,b); a comma means AND.",
+        help="Label selector, as in kubectl: k=v, k!=v, k, !k, k in (a,b); a comma means AND.",
     ),
 ]
 SortBy = Annotated[
@@ -208,7 +208,7 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help=(
-            "An input, converted to the type in the job type's schema; KEY:=JSON gives JSON."
+            "An input, converted to the type in the job type's schema; KEY:=JSON passes JSON."
             " Repeatable."
         ),
     ),
@@ -252,7 +252,7 @@ Key = Annotated[
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")
+    str | None, typer.Option("--reason", "-m", "--message", help="Reason, recorded with the run.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

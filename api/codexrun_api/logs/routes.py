@@ -24,11 +24,11 @@ router = APIRouter(tags=["logs"])
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[
-    int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")
+    int | None, Query(ge=0, le=1_000_000, description="Return only this many lines from the end.")
 ]
 Since = Annotated[
     query_params.Time | None,
-    Query(description="Only lines since this time: RFC 3339, or 10m, 2h (ago)."),
+    Query(description="Return only lines since this time: RFC 3339, or 10m, 2h (ago)."),
 ]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[

@@ -86,7 +86,7 @@ class Overrides(RequestBody):
         except ValueError:
             # Python's own, from its reader too: NaN and Infinity
             raise ValueError(
-                "has NaN or Infinity, which JSON cannot represent; write it as a string"
+                "contains NaN or Infinity, which JSON cannot represent; write the value as a string"
             ) from None
         return value
 

@@ -22,8 +22,8 @@ def login(
         bool, typer.Option("--with-token", help="Read the token from stdin.")
     ] = False,
 ) -> None:
-    """Store the URL of a REST API and a token for it. The token is asked for, or read from stdin;
-    it is never an argument."""
+    """Store the URL of a REST API and a token for it. You are prompted for the token, or it is read
+    from stdin; it is never an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})

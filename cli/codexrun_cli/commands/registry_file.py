@@ -29,7 +29,7 @@ def export_runs() -> None:
         python3 -m codexrun_cli export > runs.jsonl
 
     CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are files
-    in the folder `archive` of the same volume.
+    in the directory `archive` of the same volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -114,7 +114,7 @@ def _problems() -> Iterator[None]:
         yield
     except BadExport as error:
         raise CommandError(
-            Code.FAILED, str(error), hint="runs from earlier lines may already be imported"
+            Code.FAILED, str(error), hint="runs from earlier lines may already have been imported"
         ) from None
     except SchemaError as error:
         raise CommandError(Code.FAILED, str(error)) from None

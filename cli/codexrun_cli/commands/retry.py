@@ -38,7 +38,7 @@ def retry(
         bool,
         typer.Option(
             "--all",
-            help="With a filter: also include runs that were already retried or would fail again.",
+            help="With a filter: include runs that were already retried or would fail again.",
         ),
     ] = False,
     dry_run: options.DryRun = False,
@@ -46,7 +46,7 @@ def retry(
     following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
-    """Run an ended run again: start a new run with the same spec, except for what you change here.
+    """Run an ended run again: start a new run with the same spec, apart from your changes.
     A filter without --status selects failed runs."""
     from codexrun_cli.transports.connection import opened
 
@@ -88,8 +88,8 @@ def retry(
             return
         if following.mode != "detach":
             usage(
-                "--wait, --watch and --follow are for one run; wait for several with `codexrun"
-                " wait`"
+                "--wait, --watch and --follow work with one run only; wait for several with"
+                " `codexrun wait`"
             )
         skipped = {} if everything or names else futile(runs, _retries(transport, runs))
         results = [

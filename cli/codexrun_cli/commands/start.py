@@ -65,7 +65,7 @@ def start(
     fmt: options.Output = None,
 ) -> None:
     """Start a run. It waits in the queue if every slot is taken, unless --reject is given. On a
-    terminal, you are asked for missing inputs."""
+    terminal, you are prompted for missing inputs."""
     output_format = output.parse(fmt)
     asks = interactive() and dry_run is None
     if job_type is None and not asks:

@@ -115,7 +115,7 @@ PROBLEMS = [
     (
         problem(403, "refused-by-cluster"),
         Code.NOT_ALLOWED,
-        "`codexrun doctor` shows which right is missing",
+        "`codexrun doctor` shows which permission is missing",
     ),
     (
         problem(404, "run-not-found"),
@@ -131,7 +131,7 @@ PROBLEMS = [
     (
         problem(404, "prompt-not-found"),
         Code.NOT_FOUND,
-        "`codexrun prompts list` shows which exist",
+        "`codexrun prompts list` shows the prompts that exist",
     ),
     (problem(404, "not-found"), Code.NOT_FOUND, ""),
     (problem(405, "method-not-allowed"), Code.FAILED, ""),
@@ -173,7 +173,7 @@ PROBLEMS = [
         "without --reject, the run waits until the cluster accepts its Jobs again",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
-    (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` looks for the reason"),
+    (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` finds the reason"),
 ]
 
 

@@ -76,7 +76,7 @@ def test_a_patch_needs_a_working_tree(stand: Stand, tmp_path: Path) -> None:
     name = stand.finished()
     leave(stand, name, **{"workspace.patch": PATCH})
     done = stand.cli("apply", name, "--dir", str(tmp_path), env={"GIT_CEILING_DIRECTORIES": "/"})
-    assert (done.code, "hint: give a Git working tree with --dir" in done.err) == (1, True)
+    assert (done.code, "hint: use --dir to name a Git working tree" in done.err) == (1, True)
 
 
 def test_priority_changes_until_the_end(both: Stand) -> None:

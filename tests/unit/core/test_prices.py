@@ -111,7 +111,7 @@ def test_of_a_tool_s_fees_the_newest_that_has_begun_holds() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("version: [", "not readable as YAML"),
+        ("version: [", "not valid YAML"),
         ("version: x", "prices: missing; add it"),
         (table(entry(input="0.0000001")), "prices.0.input"),
         (table(entry(input="-1")), "prices.0.input"),

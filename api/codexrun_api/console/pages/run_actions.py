@@ -111,7 +111,7 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
         raise Problem(
             422,
             "nothing-selected",
-            "no run is selected; select some, or filter the list to those that you mean",
+            "no runs are selected; select some, or filter the list",
         )
     if len(ids) > MAX_BULK_RUNS:
         raise Problem(
