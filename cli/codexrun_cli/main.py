@@ -70,7 +70,7 @@ def _root(
         bool,
         typer.Option(
             "--version",
-            help=("Print the versions of the client, the server and the CRDs, and exit."),
+            help="Print the versions of the client, the server and the CRDs, and exit.",
         ),
     ] = False,
     server: Annotated[

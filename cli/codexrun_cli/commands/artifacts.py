@@ -33,14 +33,14 @@ def artifacts(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help=("Directory to save to; default: the current one."),
+            help="Directory to save to; default: the current one.",
         ),
     ] = Path(),
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
     """List or save the artifacts of a run: its final message, the patch of its workspace, and the
-    Codex session. Existing files are not overwritten. Needs the REST API."""
+    Codex session file. Existing files are not overwritten. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

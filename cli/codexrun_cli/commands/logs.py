@@ -47,7 +47,7 @@ Timestamps = Annotated[bool, typer.Option("--timestamps", help="Start each line 
 Grep = Annotated[
     str | None,
     typer.Option(
-        "--grep", metavar="REGEXP", help=("Show only lines that match this regular expression.")
+        "--grep", metavar="REGEXP", help="Show only lines that match this regular expression."
     ),
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="Print the log exactly as the pod printed it.")]

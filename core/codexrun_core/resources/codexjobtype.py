@@ -47,8 +47,8 @@ class PromptRef(Part):
         Sha256 | None,
         Field(
             description=(
-                "Digest of the prompt's text; a run is Rejected when the stored text differs"
-                " from it."
+                "SHA-256 digest of the prompt's text; a run is Rejected if the stored text has a"
+                " different digest."
             )
         ),
     ] = None
@@ -90,8 +90,8 @@ class GitAccess(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret of type kubernetes.io/basic-auth (username, password), seen by the clone"
-                " step only."
+                "Secret of type kubernetes.io/basic-auth (username, password), which only the"
+                " clone step can read."
             )
         ),
     ] = None
@@ -132,10 +132,10 @@ class SecretKeyRef(Part):
     """One key of a Secret in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The Secret's name.")]
-    key: Annotated[DataKey, Field(description="A key of its data.")]
+    key: Annotated[DataKey, Field(description="The key in the Secret.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without it; the variable is unset in that case."),
+        Field(description="Whether runs may start without the key; the variable is then unset."),
     ] = False
 
 
@@ -143,10 +143,10 @@ class ConfigMapKeyRef(Part):
     """One key of a ConfigMap in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The ConfigMap's name.")]
-    key: Annotated[DataKey, Field(description="A key of its data.")]
+    key: Annotated[DataKey, Field(description="The key in the ConfigMap.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without it; the variable is unset in that case."),
+        Field(description="Whether runs may start without the key; the variable is then unset."),
     ] = False
 
 
@@ -254,13 +254,13 @@ class Sizes(Part):
     home: Annotated[
         Size, Field(description="Size of the agent's HOME, which holds the caches of its tools.")
     ] = "2Gi"
-    tmp: Annotated[Size, Field(description="Of /tmp.")] = "2Gi"
+    tmp: Annotated[Size, Field(description="Size of /tmp.")] = "2Gi"
     shared_memory: Annotated[
         Size | None,
         Field(
             description=(
-                "Size of /dev/shm, for browsers and databases; counts towards the memory limit."
-                " The default of the node's runtime, usually 64 MiB, if absent."
+                "Size of /dev/shm, for browsers and databases; counts towards the memory limit. If"
+                " absent, the default of the node's container runtime, usually 64 MiB."
             )
         ),
     ] = None
@@ -331,8 +331,8 @@ class PodTemplate(Part):
 
 
 class McpServer(Part):
-    """An MCP server that Codex starts or reaches. Its tools may be called only where allowedTools
-    says so."""
+    """An MCP server that Codex starts or connects to. Codex may call only those of its tools that
+    allowedTools lists."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -364,7 +364,7 @@ class McpServer(Part):
         Field(
             min_length=1,
             max_length=64,
-            description="Program and arguments, run beside Codex in the agent's container.",
+            description="Program and arguments; the program runs in the agent's container.",
         ),
     ] = None
     url: Annotated[
@@ -411,7 +411,7 @@ ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
 class JobTypeSpec(Part):
-    """The kind of work, its prompt and its limits."""
+    """What the runs of this job type do, and their limits."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -465,7 +465,7 @@ class JobTypeSpec(Part):
             max_length=256,
             description=(
                 "Title of a run in lists, with placeholders for inputs, such as Review {{ref}}. If"
-                " absent, the first input that is a string or a number."
+                " absent, the title is the first input that is a string or a number."
             ),
         ),
     ] = None
@@ -473,8 +473,8 @@ class JobTypeSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) that the final message must match, as JSON. Codex gets the"
-                " schema, and a run whose answer does not match it fails."
+                "JSON Schema (2020-12) of the final message, which must then be JSON. Codex gets"
+                " the schema, and a run fails if its final message does not match."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -495,7 +495,8 @@ class JobTypeSpec(Part):
             le=1_000_000_000,
             description=(
                 "Maximum number of output tokens per answer, for a model whose endpoint rejects a"
-                " higher max_output_tokens. If absent, the price table's value, else 128000."
+                " higher max_output_tokens. If absent, the value in the price table, or else"
+                " 128000."
             ),
         ),
     ] = None
@@ -546,7 +547,7 @@ class JobTypeSpec(Part):
         Literal["pod", "codex"],
         Field(
             description=(
-                "The boundary around the agent's commands. pod: the pod alone. codex: also Codex's"
+                "The boundary around the agent's commands. pod: only the pod. codex: also Codex's"
                 " own sandbox inside it (no network; only /workspace and /tmp are writable); a run"
                 " whose pod does not allow that sandbox fails before Codex starts."
             )
@@ -556,8 +557,8 @@ class JobTypeSpec(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret with the model's key under api-key, instead of the installation's. Only"
-                " the gate can read it."
+                "Secret with the model's key under api-key, instead of the installation's key."
+                " Only the gate can read it."
             )
         ),
     ] = None
@@ -597,8 +598,8 @@ class JobTypeSpec(Part):
             },
             description=(
                 "Variables of the agent's environment. Values from Secrets are masked in"
-                " everything that is stored; those of fewer than 6 characters are not masked, and"
-                " the run has a warning."
+                " everything that is stored; values of fewer than 6 characters are not masked, and"
+                " the run gets a warning."
             ),
         ),
     ] = None
@@ -608,8 +609,8 @@ class JobTypeSpec(Part):
             min_length=1,
             max_length=512,
             description=(
-                "The agent's image, built on a base with your toolchain; the installation's own if"
-                " absent."
+                "The agent's image, built from a base image with your toolchain; the"
+                " installation's default image if absent."
             ),
         ),
     ] = None
@@ -621,8 +622,8 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Maximum bytes of AGENTS.md files that Codex reads, 0 for none; the rest is cut"
-                " off, and the run has a warning."
+                "Maximum number of bytes of AGENTS.md files that Codex reads, 0 for none; the rest"
+                " is cut off, and the run gets a warning."
             ),
         ),
     ] = 32_768

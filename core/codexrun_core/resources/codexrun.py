@@ -69,8 +69,8 @@ class GitWorkspace(Part):
             max_length=255,
             pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$",
             description=(
-                "Branch, tag, full commit, or full ref such as refs/pull/7/head; the repository's"
-                " default branch if absent."
+                "Branch, tag, full commit ID, or full ref such as refs/pull/7/head; the"
+                " repository's default branch if absent."
             ),
         ),
     ] = None
@@ -90,7 +90,7 @@ class Cancel(Part):
         Field(
             min_length=1,
             max_length=MAX_USER_CHARACTERS,
-            description="Who requests it; recorded with the run.",
+            description="Who requested the cancellation; recorded with the run.",
         ),
     ]
     reason: Annotated[
@@ -102,22 +102,24 @@ class Cancel(Part):
 class RetryOf(Part):
     """The earlier run that this run retries."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63, description="Its metadata.name.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=63, description="The earlier run's metadata.name.")
+    ]
     uid: Annotated[
         str | None,
         Field(
             max_length=36,
             pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="Its metadata.uid; needed with resume.",
+            description="The earlier run's metadata.uid; required with resume.",
         ),
     ] = None
     resume: Annotated[
         bool | None,
         Field(
             description=(
-                "Continue its Codex thread, from the rollout stored by the REST API, instead of"
-                " starting a new one. Both runs must have the same job type, prompt, model and"
-                " workspace."
+                "Continue its Codex thread, using the session file that the REST API stored,"
+                " instead of starting a new one. Both runs must have the same job type, prompt,"
+                " model and workspace."
             )
         ),
     ] = None
@@ -313,7 +315,7 @@ class Result(Part):
         Field(
             description=(
                 "The message as JSON that matches the job type's outputSchema; absent without a"
-                " schema, or if longer than 2 KiB (the artifact output.json has all of it)."
+                " schema, or if longer than 2 KiB (the artifact output.json contains all of it)."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -357,7 +359,7 @@ class RunStatus(Part):
         Annotated[str, one_of("pod", "codex")] | None,
         Field(
             description=(
-                "The boundary around the agent's commands: the pod alone, or also Codex's own"
+                "The boundary around the agent's commands: only the pod, or also Codex's own"
                 " sandbox inside it."
             )
         ),

@@ -22,8 +22,8 @@ UNKNOWN_SOURCE = (
     f" existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
 )
 NOTHING_STORED = (
-    "spec.retryOf.resume: the Codex session of the earlier run is not stored (the run ended before"
-    f" the session could be uploaded, or was cleaned up); {ADVICE}"
+    "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run ended"
+    f" before the file could be uploaded, or was cleaned up); {ADVICE}"
 )
 
 

@@ -114,7 +114,7 @@ REFUSED = [
         options={"model": "gpt-6-sol"},
     ),
     Refused(
-        "vLLM", providers.ShortVLLM, "the conversation no longer fits into the model's context"
+        "vLLM", providers.ShortVLLM, "the conversation no longer fits in the model's context window"
     ),
     Refused("vLLM", providers.OldVLLM, "the endpoint does not take a tool as Codex offers it"),
     Refused(

@@ -556,7 +556,7 @@ STALLS = [
     ("no event, but bytes from the model", 1050, 1030, 0, 3, False, True),
     ("no event and no byte", 1050, 1030, 0, 20, True, True),
     ("a command runs", 1050, 1030, 1, 20, False, False),
-    ("no event, and the gate does not answer", 1050, 1030, 0, None, True, True),
+    ("no event, and the gate does not respond", 1050, 1030, 0, None, True, True),
     ("exactly as long", 1050, 1040, 0, 10, True, True),
 ]
 
@@ -580,7 +580,7 @@ def test_a_stall_names_the_last_activity():
         " s ago" in said
     )
     assert (
-        "the gate does not answer"
+        "the gate does not respond"
         in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
     )
 
