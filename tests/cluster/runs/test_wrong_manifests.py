@@ -229,8 +229,8 @@ def test_large_inputs_are_refused_before_they_are_stored(
     assert (done.returncode == 0) is accepted, done.stderr[:500]
     if not accepted:
         assert (
-            "spec.inputs: its bytes of JSON exceed 65536; put large data into the workspace instead"
-            in done.stderr
+            "spec.inputs: the JSON exceeds the limit of 65536 bytes; put large data in the"
+            " workspace instead" in done.stderr
         )
 
 

@@ -284,7 +284,7 @@ def test_a_server_that_is_something_else(cli: Any, answering: type[Answering]) -
     answering.answer = (200, b"<html>welcome</html>")
     done = cli("list")
     assert done.exit_code == Code.FAILED
-    assert "does not answer like a REST API of codexrun" in done.stderr
+    assert "does not respond like a REST API of codexrun" in done.stderr
 
 
 def test_a_redirect_is_not_followed_with_the_token(cli: Any, answering: type[Answering]) -> None:

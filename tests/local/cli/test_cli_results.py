@@ -94,7 +94,7 @@ def test_only_what_has_ended_is_deleted(both: Stand) -> None:
     assert "has not ended (starting); cancel it first" in early.err
     both.end(name)
     asked = both.cli("delete", name)
-    assert (asked.code, "give --yes to delete them" in asked.err) == (2, True)
+    assert (asked.code, "add --yes to delete them" in asked.err) == (2, True)
     both.until(lambda: both.cli("delete", name, "--yes").code == 0)
     assert both.kube.run_names == []
 

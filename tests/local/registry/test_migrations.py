@@ -259,7 +259,9 @@ async def test_a_newer_schema_that_takes_something_away_is_a_clear_error_and_sta
             with pytest.raises(SchemaError, match=says) as refused:
                 await call(other)
             assert f"schema '9999'; this version supports {head()}" in str(refused.value)
-            assert "install the version that migrated it, or a later one" in str(refused.value)
+            assert ("Install the version that migrated the database, or a later one") in str(
+                refused.value
+            )
     assert await revision(registry) == "9999"
 
 

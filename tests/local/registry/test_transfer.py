@@ -121,7 +121,7 @@ WRONG = [
     ("a newer file", HEAD.replace(b": 1", b": 2"), "line 1: version 2 is not 1"),
     ("a list", HEAD + b"[]\n", "line 2: not an object"),
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
-    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a field of a line"),
+    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a valid field of a line"),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
     (
         "two ends",

@@ -127,7 +127,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
     [
         ("{", "prompts/index.json: not valid JSON: "),
         ('{"hello": [], "hello": []}', '"hello" appears twice'),
-        ("[]", "prompts/index.json: must be an object of prompt names"),
+        ("[]", "prompts/index.json: must be an object whose keys are prompt names"),
         ({"hello": []}, "prompts/index.json: hello: must be a list with at least one version"),
         (
             {"hello": ["v1"]},

@@ -699,6 +699,6 @@ def test_a_reader_that_goes_away_holds_nobody_up():
 def test_why_there_is_no_rollout_is_said_in_the_words_of_the_api(body, message):
     words = resume._refusal(body)
     assert words == message or (
-        message is None and words.startswith("spec.retryOf.resume: nothing is stored")
+        message is None and words.startswith("spec.retryOf.resume: the Codex session file")
     )
     assert message or words.endswith(resume.ADVICE)
