@@ -77,8 +77,8 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         title="codexrun",
         version=importlib.metadata.version("codexrun"),
         description=(
-            "Start and follow unattended Codex runs, and read their usage. Every error is RFC"
-            " 9457 problem+json. Any path answers 414 if the path or query exceeds"
+            "Start and follow unattended Codex runs, and read their usage. Every error is RFC 9457"
+            " problem+json. Any path returns 414 if the path or query exceeds"
             f" {head_bounds.MAX_PATH_BYTES} and {head_bounds.MAX_QUERY_BYTES} bytes, 400 for more"
             f" than {head_bounds.MAX_PARAMETERS} parameters, and 431 for more than"
             f" {head_bounds.MAX_HEADERS} headers or {head_bounds.MAX_HEADER_BYTES} bytes."

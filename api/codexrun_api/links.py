@@ -63,7 +63,7 @@ def _link(number: int, entry: object) -> Link:
         unknown := [name for name in template.get_identifiers() if name not in PLACEHOLDERS]
     ):
         problem = (
-            "a $ that does not begin a placeholder (write $$)"
+            "a $ that does not begin a placeholder (for a dollar sign, write $$)"
             if not template.is_valid()
             else f"${{{unknown[0]}}}"
         )

@@ -171,7 +171,9 @@ Older = Annotated[
 ]
 Search = Annotated[
     str | None,
-    typer.Option(metavar="WORDS", help="Only runs with these words in name, message or error."),
+    typer.Option(
+        metavar="WORDS", help=("Only runs with these words in their name, message or error.")
+    ),
 ]
 Labels = Annotated[
     str | None,

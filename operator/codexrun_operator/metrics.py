@@ -84,7 +84,7 @@ STRAYS = Counter(
     "codexrun_operator_strays_ended", "Jobs and pods deleted because their run had ended."
 )
 RECONCILES = Counter(
-    "codexrun_operator_reconcile", "Reconciliations of one object.", ("handler", "result")
+    "codexrun_operator_reconcile", "Reconciliations of an object.", ("handler", "result")
 )
 RECONCILE_SECONDS = Histogram(
     "codexrun_operator_reconcile_seconds",

@@ -336,6 +336,6 @@ async def _refuse(_: Request, error: Exception) -> Response:
         case Unavailable():
             return JSONResponse({"error": str(error)}, 503)
         case ClientDisconnect():
-            return JSONResponse({"error": "the body was cut off"}, 400)
+            return JSONResponse({"error": "the request body is incomplete"}, 400)
     log.error("archive.failed", extra=fields(error=str(error)))
     return JSONResponse({"error": "the archive cannot store data at the moment"}, 507)

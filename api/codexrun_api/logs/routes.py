@@ -53,9 +53,9 @@ RangeHeader = Annotated[
 
 LOG_RESPONSE = {
     "description": (
-        "The log, one JSON object per line. As a stream: one event per line, whose id is the"
-        " offset after the line; `end` at the end of the run, and `reconnect` before the server"
-        " stops."
+        "The log, one JSON object per line. In a stream, each line is an event whose ID is the"
+        " offset after the line; `end` is sent at the end of the run, and `reconnect` before the"
+        " server stops."
     ),
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}

@@ -171,8 +171,8 @@ async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
     body: requests.CancelRunRequest | None = None,
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
-    """Ask for a run to be stopped. Repeating the request has no effect; a run that ended in
-    another way answers 409."""
+    """Request that a run be stopped. Repeating the request has no effect; the response is 409
+    if the run ended in another way."""
     record = await actions.cancel(services, run_id, user, body.reason if body else None)
     if wait:
         record = await wait_until_terminal(services, record, wait)

@@ -71,7 +71,11 @@ class Overrides(RequestBody):
     limits: LimitsRequest | None = None
     when_full: Annotated[
         Literal["Queue", "Reject"] | None,
-        Field(description="Reject (the default of a start) answers 429 when all slots are taken."),
+        Field(
+            description=(
+                "Reject (the default when starting a run) returns 429 when all slots are taken."
+            )
+        ),
     ] = None
     priority: Annotated[WholeNumber | None, Field(ge=-1000, le=1000)] = None
     ttl_seconds_after_finished: Annotated[WholeNumber | None, Field(ge=0, le=365 * DAY)] = None

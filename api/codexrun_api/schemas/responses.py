@@ -16,7 +16,7 @@ RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 
 
 class UsageView(BaseModel):
-    """0 beside `complete: false` means not known."""
+    """0 with `complete: false` means that the value is unknown."""
 
     input_tokens: Annotated[
         int, Field(description="Tokens sent to the model, including cached ones.")
@@ -159,8 +159,9 @@ class RunView(BaseModel):
         Any,
         Field(
             description=(
-                "The final message as JSON, which fits the job type's outputSchema; absent without"
-                " one, or if it is longer than 2 KiB (the artifact output.json has all of it)."
+                "The final message as JSON, which matches the job type's outputSchema; absent"
+                " without one, or if it is longer than 2 KiB (the artifact output.json has all of"
+                " it)."
             )
         ),
     ] = None
@@ -186,8 +187,8 @@ class RunView(BaseModel):
         datetime | None,
         Field(
             description=(
-                "Until when the run waits because the model's provider limits requests; absent"
-                " while it does not wait."
+                "Time until which the run waits because the model's provider limits requests;"
+                " absent while the run does not wait."
             )
         ),
     ] = None

@@ -52,7 +52,7 @@ def patch_of(transport: Transport, run: Run) -> bytes:
     """Return the patch of a run's workspace.
 
     Raises:
-        CommandError: it left none.
+        CommandError: it has none.
     """
     try:
         return transport.data(f"/runs/{run['run_id']}/artifacts/{PATCH}")
@@ -63,7 +63,7 @@ def patch_of(transport: Transport, run: Run) -> bytes:
             Code.NOT_FOUND,
             f"{run['name']} left no patch: it had no Git workspace, or changed nothing in the"
             " workspace",
-            hint=f"`codexrun artifacts {run['name']}` shows what it left",
+            hint=f"`codexrun artifacts {run['name']}` lists its artifacts",
         ) from None
 
 

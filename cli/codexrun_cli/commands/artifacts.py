@@ -45,7 +45,7 @@ def artifacts(
 
     output_format = output.parse(fmt, headers=not no_headers)
     if download and everything:
-        usage("use --download or --all")
+        usage("use either --download or --all, not both")
     with opened(context.flags(ctx)) as transport:
         run = run_selection.find_run(transport, name)
         path = f"/runs/{run['run_id']}/artifacts"
@@ -62,7 +62,7 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it left none",
+                    hint=f"it has {', '.join(names)}" if names else "it has none",
                 )
         for artifact in wanted:
             file = directory / artifact

@@ -20,7 +20,7 @@ def cleanup(
     ] = "14d",
     dry_run: options.DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also runs that ended within the last hour.")
+        bool, typer.Option("--force", help="Also remove runs that ended within the last hour.")
     ] = False,
     fmt: options.Output = None,
 ) -> None:

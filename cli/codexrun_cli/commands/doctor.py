@@ -35,8 +35,8 @@ def doctor(
         typer.Option(
             "--probe",
             help=(
-                "Also send a small request through a gate, in a run that is deleted afterwards; it"
-                " costs a few thousand tokens of the first job type's model."
+                "Also send a small request to the first job type's model through a gate, in a run"
+                " that is deleted afterwards. The request costs a few thousand tokens."
             ),
         ),
     ] = False,

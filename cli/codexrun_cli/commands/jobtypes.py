@@ -15,7 +15,7 @@ from codexrun_cli.transports.schemas import JobType
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Job types: the kinds of runs you can start.",
+    help="Work with job types, the kinds of runs that you can start.",
 )
 
 

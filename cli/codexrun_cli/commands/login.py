@@ -39,12 +39,12 @@ def login(
     Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json("GET", "/jobtypes")
     file = settings.path()
     settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
-    say(f"{server} and its token are stored in {file}, readable by you alone")
+    say(f"{server} and its token are stored in {file}, which only you can read")
 
 
 def logout() -> None:
-    """Forget the stored REST API and its token. The token stays valid until the REST API's owner
-    revokes it."""
+    """Remove the stored URL and token of the REST API. The token stays valid until the REST
+    API's owner revokes it."""
     file = settings.path()
     stored = settings.read(file)
     if "token" not in stored and "server" not in stored:

@@ -15,7 +15,7 @@ from codexrun_cli.output.table import Column
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Prompts in the cluster, and in a directory of files for it.",
+    help="Work with prompts: in the cluster, or in a directory of source files.",
 )
 
 
@@ -65,7 +65,7 @@ Examples:
   codexrun prompts verify ../team-prompts
   codexrun prompts verify --since origin/main
 
-All problems are printed, one per line, with file, field and fix.""",
+Each problem is printed on one line, with the file, the field and the fix.""",
 )
 def verify(
     directory: Directory = Path(),
@@ -221,8 +221,8 @@ def add(
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set in a job type"
-        f" prompt.version: {published.version}"
+        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set prompt.version:"
+        f" {published.version} in a job type"
     )
 
 

@@ -21,8 +21,8 @@ RUNS_PER_TRANSACTION = 100
 def export_runs() -> None:
     """Print every run of the registry as JSON lines.
 
-    For a backup, or for `codexrun import` into another database. It reads the
-    database directly, so run it where the database is:
+    Use it for a backup, or to move runs to another database with `codexrun
+    import`. The command reads the database directly, so run it where the database is:
 
     \b
       kubectl exec -n codexrun deploy/codexrun-api -- \\
@@ -37,10 +37,10 @@ def export_runs() -> None:
 
 
 def import_runs() -> None:
-    """Read a file written by `codexrun export` from stdin into the registry.
+    """Import runs into the registry from stdin, in the format of `codexrun export`.
 
-    Existing rows are kept, so an interrupted import can simply be repeated. The REST API may use
-    the database at the same time:
+    Existing rows are kept, so you can repeat an interrupted import. The REST API may use the
+    database at the same time:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\

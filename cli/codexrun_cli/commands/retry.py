@@ -24,7 +24,9 @@ def retry(
     changes: options.ChangeOptions,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue its Codex thread instead of starting a new one."),
+        typer.Option(
+            "--resume", help="Continue the run's Codex thread instead of starting a new one."
+        ),
     ] = False,
     reject: options.Reject = False,
     key: options.Key = None,

@@ -35,7 +35,7 @@ def start(
         str | None, typer.Option(metavar="URL", help="Git repository to work on.")
     ] = None,
     ref: Annotated[
-        str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")
+        str | None, typer.Option(metavar="REF", help="Branch, tag or commit of the repository.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; generated if omitted.")] = None,
     priority: Annotated[
@@ -154,7 +154,10 @@ def _print_manifest(
     ctx: typer.Context, request: Json, side: str, output_format: output.Format
 ) -> None:
     if side not in ("client", "server"):
-        usage(f'--dry-run "{side}": write client (print it) or server (have the cluster check it)')
+        usage(
+            f'"{side}" is not a valid value for --dry-run; use client (print the run) or server'
+            " (also have the cluster check it)"
+        )
     flags = context.flags(ctx)
     if side == "server":
         from codexrun_cli.transports.connection import opened

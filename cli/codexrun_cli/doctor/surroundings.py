@@ -54,7 +54,7 @@ def git_credentials(body: Json | CommandError, secret: str, namespace: str) -> J
     if missing:
         fix = f"kubectl delete secret {secret} -n {namespace} && {fix}"
         return failed("git", f"Secret {secret} has no {' and no '.join(missing)}", fix)
-    return ok("git", f"Secret {secret} has username and password")
+    return ok("git", f"Secret {secret} has a username and a password")
 
 
 def quota_room(

@@ -150,8 +150,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
     if prompt.setdefault("sha256", version.sha256) != version.sha256:
         problems.append(
             f"{location}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of"
-            f" {version.name} {version.version}, which is {version.sha256}; correct it, or leave it"
-            " out to have it filled in"
+            f" {version.name} {version.version}, which is {version.sha256}; correct the value, or"
+            " leave it out to have it filled in"
         )
     problems += [
         f"{location}: {problem}"

@@ -42,7 +42,7 @@ class PromptRef(Part):
     """A version of a prompt, stored in the cluster as an immutable ConfigMap."""
 
     name: Annotated[Name, Field(description="The prompt's name.")]
-    version: Annotated[PromptVersion, Field(description="Its version: v1, v2, ...")]
+    version: Annotated[PromptVersion, Field(description="The prompt's version: v1, v2, ...")]
     sha256: Annotated[
         Sha256 | None,
         Field(
@@ -101,8 +101,8 @@ class GitAccess(Part):
             ge=1,
             le=1_000_000,
             description=(
-                "Number of commits to clone, of the run's ref only; the whole history of all"
-                " branches if absent. The agent cannot fetch more later."
+                "Number of commits of the run's ref to clone; the whole history of all branches if"
+                " absent. The agent cannot fetch more later."
             ),
         ),
     ] = None
@@ -356,7 +356,7 @@ class McpServer(Part):
             min_length=1,
             max_length=32,
             pattern=f"^{tools.SERVER_PATTERN}$",
-            description="The name used in allowedTools: letters and digits.",
+            description="The name used in allowedTools: lowercase letters and digits.",
         ),
     ]
     command: Annotated[
@@ -372,7 +372,7 @@ class McpServer(Part):
         Field(
             max_length=1024,
             pattern=r"^https?://[^\s@?#]+$",
-            description="URL of a server that speaks streamable HTTP.",
+            description="URL of a server with the streamable HTTP transport.",
         ),
     ] = None
     env: Annotated[
@@ -494,8 +494,8 @@ class JobTypeSpec(Part):
             ge=16,
             le=1_000_000_000,
             description=(
-                "Maximum number of output tokens per answer, for a model whose endpoint rejects a"
-                " higher max_output_tokens. If absent, the value in the price table, or else"
+                "Maximum number of output tokens per response, for a model whose endpoint rejects"
+                " a higher max_output_tokens. If absent, the value in the price table, or else"
                 " 128000."
             ),
         ),
@@ -518,9 +518,9 @@ class JobTypeSpec(Part):
             )
         ),
     ] = False
-    limits: Annotated[Limits, Field(description="Maximum and default of every run's limits.")] = (
-        Limits()
-    )
+    limits: Annotated[
+        Limits, Field(description=("Limits of each run of this job type; a run can lower them."))
+    ] = Limits()
     allowed_tools: Annotated[
         list[ToolEntry] | None,
         Field(
@@ -643,8 +643,8 @@ class JobTypeSpec(Part):
                 ],
             },
             description=(
-                "Keys of run labels that are copied to its Job and pod, such as team, for cost"
-                " allocation and network policies. A label in podTemplate takes precedence."
+                "Keys of the run labels that are copied to a run's Job and pod, such as team, for"
+                " cost allocation and network policies. A label in podTemplate takes precedence."
             ),
         ),
     ] = None
@@ -670,7 +670,11 @@ class JobTypeSpec(Part):
     ] = None
     suspended: Annotated[
         bool,
-        Field(description="While true, no run of this job type starts; running ones continue."),
+        Field(
+            description=(
+                "While true, no run of this job type starts; runs that have started continue."
+            )
+        ),
     ] = False
 
     @property

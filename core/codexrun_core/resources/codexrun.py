@@ -181,7 +181,7 @@ class RunSpec(Part):
     ] = None
     limits: Annotated[
         Limits | None,
-        Field(description="Limits for this run; they can only be lower than the job type's."),
+        Field(description="Limits for this run, which cannot be higher than the job type's."),
     ] = None
     workspace: Workspace | None = None
     when_full: Annotated[
@@ -284,15 +284,15 @@ class Usage(Part):
         bool,
         Field(
             description=(
-                "False if the usage of a response was never seen; an estimate or an upper bound"
-                " was charged instead."
+                "False if the usage of a response was never reported; an estimate or an upper"
+                " bound was charged instead."
             )
         ),
     ] = True
 
 
 class Failure(Part):
-    """Why the run failed, as text and as a class."""
+    """Why the run failed: a class and a message."""
 
     class_: Annotated[FailureClass, Field(alias="class")]
     message: Annotated[str, Field(max_length=2048)]

@@ -41,7 +41,7 @@ PATTERN_RULES = {
         "must be a model name: letters, digits and . _ : / -, starting with a letter or digit"
     ),
     r"^[a-z]+$": "must be a reasoning effort in lowercase letters, such as high",
-    r"^[1-9][0-9]{0,6}[MG]i$": "must be a whole number with Mi or Gi, such as 512Mi",
+    r"^[1-9][0-9]{0,6}[MG]i$": "must be a whole number followed by Mi or Gi, such as 512Mi",
     r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$": (
         "must be a branch, tag or commit: letters, digits and . _ / @ + -, starting with a letter,"
         " digit or _"
@@ -55,7 +55,7 @@ PATTERN_RULES = {
         "must be an http(s) URL without spaces, a user name, a password, a query or a fragment"
     ),
     tools.ENTRY_PATTERN: (
-        "must be shell, apply_patch, web_search, view_image, mcp:SERVER or mcp:SERVER/TOOL"
+        "must be one of shell, apply_patch, web_search, view_image, mcp:SERVER and mcp:SERVER/TOOL"
     ),
     r"^[^\x00-\x1f]+$": "must not contain line breaks, tabs or other control characters",
     r"^[\x21-\x7e]+$": "must contain only ASCII letters, digits and punctuation, without spaces",

@@ -63,6 +63,6 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
     ):
         raise UrlError(
             f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of"
-            " those, or ask the job type's owner to add it"
+            " those, or ask the job type's owner to add this URL"
         )
     return parts

@@ -487,7 +487,7 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     )
     return failed(
         FailureClass.AGENT_ERROR,
-        f"{where}: {problem}; the final message must be JSON that fits the job type's"
+        f"{where}: {problem}; the final message must be JSON that matches the job type's"
         f" outputSchema{cause}",
         _codex_exit(pod),
     )

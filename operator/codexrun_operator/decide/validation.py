@@ -91,8 +91,8 @@ def validate_run(
     ):
         return Rejected(
             reasons.PROMPT_VERSION_NOT_ALLOWED,
-            f'spec.promptVersion: job type "{name}" fixes version {type_spec.prompt.version}; leave'
-            " the field out, or set prompt.allowOverride in the job type",
+            f'spec.promptVersion: job type "{name}" requires version {type_spec.prompt.version};'
+            " leave the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(

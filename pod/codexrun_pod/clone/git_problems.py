@@ -78,7 +78,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(f"git cannot clone {url}: {last}", passing=True)
     if re.search(r"returned error: 30\d|redirect", stderr):
         return GitProblem(
-            f"{url} answers with a redirect, which is not followed; use the URL that it points to"
+            f"{url} responds with a redirect, which is not followed; use the URL that the redirect"
+            " points to"
         )
     if UNKNOWN_CA.search(stderr):
         return GitProblem(

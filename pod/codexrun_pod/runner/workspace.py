@@ -168,7 +168,9 @@ def patch(
         try:
             git.add(_ignored_files(workspace, checkout, set(git.names())))
         except (OSError, ValueError, PatchError) as error:
-            lacks = f"ignored files that the agent added; its index cannot be read: {error}"
+            lacks = (
+                f"ignored files that the agent added, because the Git index cannot be read: {error}"
+            )
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
         diff = git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
         binary_text = b""

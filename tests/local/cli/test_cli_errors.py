@@ -364,7 +364,7 @@ WRONG = [
     (["start", "hello", "--limit", "tokens=1"], '"tokens=1" is not a valid limit'),
     (["start", "hello", "--wait", "--follow"], "use only one of --wait, --watch, --follow"),
     (["start", "hello", "--ref", "main"], "add --git"),
-    (["start", "hello", "--dry-run", "maybe"], "write client"),
+    (["start", "hello", "--dry-run", "maybe"], "use client"),
     (["start", "hello", "--timeout", "soon"], '"soon" is not a valid duration'),
     (["list", "--since", "yesterday"], '"yesterday" is not a valid time'),
     (["list", "--status", "done"], '"done" is not a valid status; use pending'),

@@ -94,7 +94,7 @@ SENTENCES = [
     (
         row("rejected", error="spec.inputs: 'name' is missing"),
         {},
-        "Rejected, never ran: spec.inputs: 'name' is missing.",
+        "Rejected before it started: spec.inputs: 'name' is missing.",
     ),
     (row("cancelled", error="Cancelled by ada: enough"), {}, "Cancelled by ada: enough."),
 ]

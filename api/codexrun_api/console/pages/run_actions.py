@@ -161,7 +161,7 @@ async def bulk_result(
 ) -> Response:
     action = services.bulk_actions.get(number)
     if action is None:
-        detail = "this result is no longer stored; the list shows the state of the runs"
+        detail = "this result is no longer stored; the list shows the current state of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,

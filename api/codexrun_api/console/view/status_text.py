@@ -58,28 +58,29 @@ WAYS_OUT = {
     "rate_limit": "The model's provider is limiting requests; retry later.",
     "quota": "The provider's account has no credit left; top it up, then retry.",
     "budget": (
-        "It reached its token budget; run it again with a smaller task, or raise the job type's"
+        "The run reached its token budget; retry with a smaller task, or raise the job type's"
         " limit."
     ),
     "timeout": (
-        "It ran out of time; run it again with a smaller task, or raise the job type's"
+        "The run reached its time limit; retry with a smaller task, or raise the job type's"
         " timeoutSeconds."
     ),
     "stall": "Codex and the model were silent for too long; retry.",
-    "oom": "It ran out of memory; raise the job type's resources.limits.memory.",
-    "storage": "It filled its disk; raise the job type's ephemeral-storage limit.",
-    "evicted": "The node ran short of resources; retry.",
-    "node_lost": "Its node was lost; retry.",
+    "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
+    "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
+    "evicted": "The node ran short of resources; retry the run.",
+    "node_lost": "The node of the run was lost; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
     "unschedulable": (
-        "No node has room for it; check the job type's resources and placement, or retry later."
+        "No node has room for the run; check the job type's resources and placement, or retry"
+        " later."
     ),
     "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
-    "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
-    "guardrail": "It did something that its job type does not allow.",
+    "config": "A Secret or ConfigMap that the run needs is missing; the message names the object.",
+    "guardrail": "The run did something that its job type does not allow.",
     "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
     "model_error": "The model's provider failed; its message says whether a retry may succeed.",
-    "silent_death": "It ended without proof of success; check its log, then retry.",
+    "silent_death": "The run ended without proof of success; check its log, then retry.",
     "internal": (
         "An internal error occurred in codexrun; retry, and report the error if it happens again."
     ),
@@ -144,12 +145,15 @@ def sentence(
             return _with_full_stop(record.error or "Cancelled")
         case "rejected":
             return _with_full_stop(
-                f"Rejected, never ran: {record.error or record.reason or 'no message'}"
+                f"Rejected before it started: {record.error or record.reason or 'no message'}"
             )
         case "deleted":
             return _with_full_stop(
                 record.error
-                or "Its object was deleted before its outcome was recorded; the outcome is unknown"
+                or (
+                    "The run's object was deleted before the outcome was recorded, so the outcome"
+                    " is unknown"
+                )
             )
         case unknown:
             message = (
@@ -191,7 +195,7 @@ def short(
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
             word_of_badge = state_of(record.status).word
-            text = capitalized(re.sub(rf"^{word_of_badge}(, never ran:|[:;]) ", "", text))
+            text = capitalized(re.sub(rf"^{word_of_badge}( before it started:|[:;]) ", "", text))
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 

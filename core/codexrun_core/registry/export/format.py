@@ -131,8 +131,8 @@ class Reader:
         known = {field.name for field in fields(kind)}
         if unknown := sorted(set(value) - known):
             raise self._bad(
-                f"{place}.{unknown[0]} is unknown to this version of codexrun; import it with the"
-                " version that wrote it, or a later one"
+                f"{place}.{unknown[0]} is unknown to this version of codexrun; import the file with"
+                " the version that wrote it, or a later one"
             )
         try:
             record = validate(value)

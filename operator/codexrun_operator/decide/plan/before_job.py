@@ -215,8 +215,8 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         and snapshot.queued >= max_queued
     ):
         message = (
-            f"{cause}, and {snapshot.queued} runs are waiting, which is its limit (maxQueued:"
-            f" {max_queued}); try again later, or ask its owner to raise maxQueued"
+            f"{cause}, and {snapshot.queued} runs are waiting, which is the limit (maxQueued:"
+            f" {max_queued}); try again later, or ask the job type's owner to raise maxQueued"
         )
         return Decision(
             status=with_phase(

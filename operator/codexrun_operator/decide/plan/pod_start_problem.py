@@ -176,7 +176,7 @@ def _unschedulable(said: str) -> StartProblem:
         "its requests exceed the capacity of every node; lower resources.requests in the job type,"
         " or add a larger node"
     )
-    text = f"No node for the pod: {advice if too_large else said}" + (
+    text = f"No node can run the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )
     return StartProblem(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, text, hopeless=too_large)

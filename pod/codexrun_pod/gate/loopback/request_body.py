@@ -106,4 +106,4 @@ async def _within(seconds: float, limit: float) -> AsyncIterator[None]:
         web.RequestPayloadError,
         ConnectionError,
     ):
-        raise BodyError(400, "the body was cut off") from None
+        raise BodyError(400, "the request body is incomplete") from None

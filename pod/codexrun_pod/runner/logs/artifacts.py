@@ -77,7 +77,7 @@ def _artifacts(
                 log_left_out(log, PATCH, reason)
                 warn(f"{PATCH} is withheld: {reason}")
         except (OSError, PatchError) as error:
-            log_left_out(log, PATCH, f"there is none: {error}")
+            log_left_out(log, PATCH, f"it could not be created: {error}")
 
 
 def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
