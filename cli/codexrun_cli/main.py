@@ -58,7 +58,7 @@ Examples:
   codexrun cancel hello-1a2b3c4d --reason "wrong branch"
   codexrun retry @latest-failed --follow
 
-Data goes to stdout, messages go to stderr. Global options may appear anywhere.
+Data goes to stdout, and messages go to stderr. Global options may appear anywhere.
 `codexrun help exit-codes` lists the exit codes.""",
 )
 

@@ -221,7 +221,7 @@ InputsFile = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="Inputs as YAML or JSON; - reads stdin. -p takes precedence.",
+        help="File with inputs in YAML or JSON; - reads stdin. -p takes precedence.",
     ),
 ]
 PromptVersion = Annotated[

@@ -161,7 +161,11 @@ class CancelRunRequest(RequestBody):
 
     reason: Annotated[
         str | None,
-        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
+        Field(
+            min_length=1,
+            max_length=1024,
+            description=("Reason for the cancellation; recorded with the run."),
+        ),
     ] = None
 
 

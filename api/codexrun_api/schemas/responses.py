@@ -37,7 +37,7 @@ class UsageView(BaseModel):
             )
         ),
     ] = None
-    requests: Annotated[int, Field(description="Requests that reached the model.")]
+    requests: Annotated[int, Field(description="Number of requests that reached the model.")]
     cost_cents: Annotated[int, Field(description="cost_micro_usd in cents, rounded up.")]
     cost_micro_usd: Annotated[
         int | None,
@@ -179,7 +179,7 @@ class RunView(BaseModel):
         int | None,
         Field(description="Number of the current attempt; each attempt has its own Job."),
     ] = None
-    turns: Annotated[int | None, Field(description="Turns that Codex started.")] = None
+    turns: Annotated[int | None, Field(description="Number of turns that Codex started.")] = None
     thread_id: Annotated[
         str | None, Field(description="ID of its Codex thread, which a retry can resume.")
     ] = None
@@ -206,7 +206,7 @@ class RunView(BaseModel):
         str | None, Field(description="Where it was started: api, cli, console or kubectl.")
     ] = None
     log_path: Annotated[str | None, Field(description="Path of its log in the archive.")] = None
-    log_bytes: Annotated[int | None, Field(description="Bytes of its log so far.")] = None
+    log_bytes: Annotated[int | None, Field(description="Size of its log so far, in bytes.")] = None
     log_complete: Annotated[
         bool | None,
         Field(description="Whether the whole log was archived; absent while it is being written."),

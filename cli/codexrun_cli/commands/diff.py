@@ -45,7 +45,7 @@ def diff(
     fmt: options.Output = None,
 ) -> None:
     """Show the differences between two runs; exit with 1 if there are any. For a single
-    run, show what it changed in its workspace; that needs the REST API."""
+    run, show the changes in its workspace, which needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

@@ -46,7 +46,7 @@ def manifests(
 ) -> None:
     """Print the manifests of a directory: a ConfigMap per prompt version, and the job types.
 
-    With -n NAME, every object gets that namespace. Each job type gets the sha256 of the
+    -n NAME sets the namespace of every object. Each job type gets the sha256 of the
     prompt version it names, so that a run uses the reviewed text or does not start. Nothing is
     printed if anything in the directory is wrong.
     """

@@ -400,8 +400,7 @@ class McpServer(Part):
             ge=1,
             le=7 * DAY,
             description=(
-                "Seconds that a tool call may take; as long as the run (limits.timeoutSeconds) if"
-                " absent."
+                "Seconds that a tool call may take; the run's limits.timeoutSeconds if absent."
             ),
         ),
     ] = None
@@ -527,8 +526,8 @@ class JobTypeSpec(Part):
             max_length=64,
             description=(
                 "What the agent may use: shell, apply_patch, web_search, view_image, mcp:<server>"
-                " for all tools of an MCP server, mcp:<server>/<tool> for one. shell and"
-                " apply_patch if absent; none if empty."
+                " for all tools of an MCP server, or mcp:<server>/<tool> for one tool. If absent,"
+                " shell and apply_patch are allowed; if empty, nothing is."
             ),
         ),
     ] = None

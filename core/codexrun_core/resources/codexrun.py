@@ -95,7 +95,11 @@ class Cancel(Part):
     ]
     reason: Annotated[
         str | None,
-        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
+        Field(
+            min_length=1,
+            max_length=1024,
+            description=("Reason for the cancellation; recorded with the run."),
+        ),
     ] = None
 
 
@@ -189,8 +193,8 @@ class RunSpec(Part):
         one_of(*WHEN_FULL),
         Field(
             description=(
-                "What to do when all slots of the job type are taken: Queue waits, Reject ends"
-                " the run at once."
+                "What to do when all slots of the job type are taken: Queue makes the run wait;"
+                " Reject ends it at once."
             )
         ),
     ] = "Queue"
@@ -248,7 +252,9 @@ class Usage(Part):
             ),
         ),
     ] = None
-    requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
+    requests: Annotated[
+        int, Field(ge=0, description=("Number of requests that reached the model."))
+    ] = 0
     dropped_keys: Annotated[
         int | None,
         Field(
@@ -385,10 +391,12 @@ class RunStatus(Part):
         str | None, Field(max_length=16, description="Time from start to end, such as 1m30s.")
     ] = None
     turns: Annotated[
-        int | None, Field(ge=0, description="Turns that Codex started, as reported by the runner.")
+        int | None,
+        Field(ge=0, description=("Number of turns that Codex started, as reported by the runner.")),
     ] = None
     commands: Annotated[
-        int | None, Field(ge=0, description="Commands that Codex ran, as reported by the runner.")
+        int | None,
+        Field(ge=0, description=("Number of commands that Codex ran, as reported by the runner.")),
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,

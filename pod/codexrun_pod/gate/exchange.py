@@ -377,8 +377,8 @@ class Exchange:
         if self.admitted.lowered is None:
             return None
         return (
-            f"max_output_tokens was {self.admitted.max_output}, which is the remainder of"
-            f" {self.admitted.lowered}; if the model does not allow that many, set the job type's"
+            f"max_output_tokens was {self.admitted.max_output}, the number of tokens left under"
+            f" {self.admitted.lowered}; if the model allows fewer, set the job type's"
             " maxOutputTokens to the model's maximum"
         )
 
