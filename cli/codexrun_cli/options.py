@@ -156,7 +156,7 @@ Since = Annotated[
     typer.Option(
         metavar="TIME",
         callback=read_moment,
-        help="Only runs created at or after this time: 7d, 12h (ago), or RFC 3339.",
+        help="Only runs created at or after this time: 7d, 12h (ago), or an RFC 3339 time.",
     ),
 ]
 Older = Annotated[

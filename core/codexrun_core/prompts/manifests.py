@@ -252,8 +252,8 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     if last in ("int", "str"):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(map(str, steps))}: {json.dumps(detail['input'])} is neither an integer nor"
-            ' a string; write a string, such as "500m"'
+            f"{'.'.join(map(str, steps))}: {json.dumps(detail['input'])} is neither a whole number"
+            ' nor a string; write a string, such as "500m"'
         )
     return explain_field(detail, "manifest")
 

@@ -372,7 +372,7 @@ class McpServer(Part):
         Field(
             max_length=1024,
             pattern=r"^https?://[^\s@?#]+$",
-            description="URL of a server with the streamable HTTP transport.",
+            description="URL of a server that uses the streamable HTTP transport.",
         ),
     ] = None
     env: Annotated[
@@ -662,7 +662,7 @@ class JobTypeSpec(Part):
             max_length=63,
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             description=(
-                "LocalQueue, if your cluster has Kueue: the Jobs get its name as the label"
+                "Name of a LocalQueue, if your cluster has Kueue. The Jobs get it as the label"
                 " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
             ),
         ),

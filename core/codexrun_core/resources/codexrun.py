@@ -312,7 +312,7 @@ class Failure(Part):
 
 
 class Result(Part):
-    """The agent's final answer."""
+    """What the agent returned."""
 
     message: Annotated[str, Field(max_length=4096, description="The final message, up to 2 KiB.")]
     truncated: bool = False

@@ -172,7 +172,10 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
-            ("spec.resources.limits.cpu: 0.5 is neither an integer nor a string; write a string"),
+            (
+                "spec.resources.limits.cpu: 0.5 is neither a whole number nor a string; write a"
+                " string"
+            ),
         ),
         (
             (

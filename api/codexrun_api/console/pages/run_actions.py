@@ -50,7 +50,7 @@ async def priority(
         raise Problem(
             422,
             "invalid-priority",
-            f'Priority: "{text[:20]}" is not valid; write an integer from -{MAX_PRIORITY} to'
+            f'Priority: "{text[:20]}" is not valid; write a whole number from -{MAX_PRIORITY} to'
             f" {MAX_PRIORITY}",
         )
     record = await actions.set_priority(services, run_id, int(text))
