@@ -286,7 +286,11 @@ class Toleration(Part):
     ] = None
     toleration_seconds: Annotated[
         int | None,
-        Field(description="For NoExecute: how long the taint is tolerated; forever if absent."),
+        Field(
+            description=(
+                "For NoExecute: seconds for which the taint is tolerated; forever if absent."
+            )
+        ),
     ] = None
 
 
@@ -472,8 +476,8 @@ class JobTypeSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) of the final message, which must then be JSON. Codex gets"
-                " the schema, and a run fails if its final message does not match."
+                "JSON Schema (2020-12) of the final message. If it is set, Codex gets the schema,"
+                " and a run whose final message is not JSON that matches the schema fails."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -546,9 +550,10 @@ class JobTypeSpec(Part):
         Literal["pod", "codex"],
         Field(
             description=(
-                "The boundary around the agent's commands. pod: only the pod. codex: also Codex's"
-                " own sandbox inside it (no network; only /workspace and /tmp are writable); a run"
-                " whose pod does not allow that sandbox fails before Codex starts."
+                "The boundary around the agent's commands. With pod, it is the pod alone. With"
+                " codex, Codex's own sandbox is added inside the pod (no network; only /workspace"
+                " and /tmp are writable); a run whose pod does not allow that sandbox fails before"
+                " Codex starts."
             )
         ),
     ] = "pod"

@@ -296,7 +296,7 @@ def test_what_is_wrong_is_said_at_its_field() -> None:
         "input.paths": "[1,",
     }
     _, errors = input_form.inputs_of(asked, typed)
-    assert errors["count"] == "count must be an integer"
+    assert errors["count"] == "count must be a whole number"
     assert errors["paths"].startswith("paths is not JSON")
     for levels in (32, 900, 50_000):  # and the object of all inputs around it
         _, errors = input_form.inputs_of(
