@@ -138,8 +138,8 @@ class RetryRunRequest(Overrides):
         Strict(),
         Field(
             description=(
-                "Continue its Codex thread instead of starting a new one; needs the same prompt"
-                " and model."
+                "Continue the earlier run's Codex thread instead of starting a new one; requires"
+                " the same prompt and model."
             )
         ),
     ] = False

@@ -33,7 +33,8 @@ class UsageView(BaseModel):
         int | None,
         Field(
             description=(
-                "Upper bound of total_tokens if part of it is an estimate; absent if it is exact."
+                "Upper bound of total_tokens if part of it is an estimate; absent if total_tokens"
+                " is exact."
             )
         ),
     ] = None

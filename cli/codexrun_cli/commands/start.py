@@ -59,7 +59,7 @@ def start(
         typer.Option(
             "--dry-run",
             metavar="client|server",
-            help="Only print the CodexRun; with server, also have the cluster check it.",
+            help="Only print the CodexRun; --dry-run=server also has the cluster check it.",
         ),
     ] = None,
     fmt: options.Output = None,

@@ -121,9 +121,9 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Continue its Codex thread, using the session file that the REST API stored,"
-                " instead of starting a new one. Both runs must have the same job type, prompt,"
-                " model and workspace."
+                "Continue the earlier run's Codex thread, using the session file that the REST API"
+                " stored, instead of starting a new one. Both runs must have the same job type,"
+                " prompt, model and workspace."
             )
         ),
     ] = None
@@ -248,7 +248,8 @@ class Usage(Part):
         Field(
             ge=0,
             description=(
-                "Upper bound of totalTokens if part of it is an estimate; absent if it is exact."
+                "Upper bound of totalTokens if part of it is an estimate; absent if totalTokens is"
+                " exact."
             ),
         ),
     ] = None

@@ -162,8 +162,8 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint does not accept a tool in the form that Codex sends (the type custom is"
-        " apply_patch, and namespace is an MCP server); use a later version of the endpoint's"
+        "the endpoint does not accept a tool in the form that Codex sends (the type custom stands"
+        " for apply_patch, and namespace for an MCP server); use a later version of the endpoint's"
         " software, or remove the tool from the job type's allowedTools or mcpServers",
         words=_words(
             r"\btools[.\[]\d", r"'body', 'tools', \d", r"'type' of tool must",
