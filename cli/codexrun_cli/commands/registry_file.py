@@ -39,8 +39,8 @@ def export_runs() -> None:
 def import_runs() -> None:
     """Import runs into the registry from stdin, in the format of `codexrun export`.
 
-    Existing rows are kept, so you can repeat an interrupted import. The REST API may use the
-    database at the same time:
+    Existing rows are kept, so you can repeat an interrupted import. The REST API can keep
+    running meanwhile. Example:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\

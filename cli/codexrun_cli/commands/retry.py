@@ -48,7 +48,7 @@ def retry(
     following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
-    """Run an ended run again: start a new run with the same spec, apart from your changes.
+    """Retry a run that has ended: start a new run with the same spec, apart from your changes.
     A filter without --status selects failed runs."""
     from codexrun_cli.transports.connection import opened
 

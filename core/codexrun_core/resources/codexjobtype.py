@@ -476,8 +476,8 @@ class JobTypeSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) of the final message. If it is set, Codex gets the schema,"
-                " and a run whose final message is not JSON that matches the schema fails."
+                "JSON Schema (2020-12) of the final message. If set, Codex gets the schema, and a"
+                " run fails unless its final message is JSON that matches the schema."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
