@@ -448,7 +448,10 @@ class JobTypeSpec(Part):
 
     description: Annotated[
         str | None,
-        Field(max_length=1024, description="Human-readable description of what these runs do."),
+        Field(
+            max_length=1024,
+            description=("Human-readable description of what the runs of this job type do."),
+        ),
     ] = None
     prompt: PromptRef
     inputs_schema: Annotated[

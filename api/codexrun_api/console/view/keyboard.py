@@ -20,7 +20,7 @@ BINDINGS = (
     Binding("g c", "go:/console/cost", "Go to cost", "everywhere"),
     Binding("s", "start", "Start a run", "everywhere"),
     Binding("t", "theme", "Switch between light and dark", "everywhere"),
-    Binding("Escape", "escape", "Close, or leave a field", "everywhere"),
+    Binding("Escape", "escape", "Close a dialog, or leave a field", "everywhere"),
     Binding("j", "next", "Next run", "list"),
     Binding("k", "previous", "Previous run", "list"),
     Binding("Enter", "open", "Open the run", "list"),

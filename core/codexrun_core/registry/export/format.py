@@ -97,8 +97,8 @@ class Reader:
             )
         if head.get("version") != VERSION:
             raise self._bad(
-                f"version {head.get('version')!r} is not {VERSION}, the only version that this"
-                " codexrun reads; import the file with the codexrun that wrote it"
+                f"the file has version {head.get('version')!r}, but this version of codexrun reads"
+                f" only {VERSION}; import the file with the version of codexrun that wrote it"
             )
 
     def _check_end(self, end: Any) -> None:
