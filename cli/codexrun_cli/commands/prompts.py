@@ -15,7 +15,7 @@ from codexrun_cli.output.table import Column
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Work with prompts: in the cluster, or in a directory of source files.",
+    help="Work with prompts, in the cluster or in a directory of source files.",
 )
 
 

@@ -335,7 +335,7 @@ class PodTemplate(Part):
 
 
 class McpServer(Part):
-    """An MCP server that Codex starts or connects to. Codex may call only those of its tools that
+    """An MCP server that Codex starts or connects to. Codex may call only the tools that
     allowedTools lists."""
 
     model_config = ConfigDict(

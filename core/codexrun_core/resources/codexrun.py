@@ -203,7 +203,10 @@ class RunSpec(Part):
         Field(
             ge=-1000,
             le=1000,
-            description="Runs with a higher priority start first; among equals, the older one.",
+            description=(
+                "Runs with a higher priority start first; among runs of equal priority, the oldest"
+                " one."
+            ),
         ),
     ] = 0
     cancel: Cancel | None = None
