@@ -237,7 +237,7 @@ class Ingest:
 
     async def _require_not_removed(self, run_id: str) -> None:
         """Refuse what would begin a folder anew. While the registry is away it does: the next
-        clean-up removes it.
+        cleanup removes it.
 
         Raises:
             HTTPException: 404, retention has removed the run.
