@@ -324,7 +324,7 @@ def test_a_start_is_repeated_with_its_key_while_nobody_answers(
 def test_nobody_listens(cli: Any) -> None:
     done = cli("list", CODEX_CONTROL_URL=f"http://127.0.0.1:{free_port()}")
     assert done.exit_code == Code.UNREACHABLE
-    assert "does not answer: Connection refused" in done.stderr
+    assert "does not respond: Connection refused" in done.stderr
     assert "hint:" in done.stderr
 
 

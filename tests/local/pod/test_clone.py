@@ -43,7 +43,7 @@ URLS = [
         "https://git.example/acme/%2e%2E/other.git",
         "a part of the path may contain only letters",
     ),
-    ("a newline", "https://git.example/acme/a\nb", "remove the rest"),
+    ("a newline", "https://git.example/acme/a\nb", "give only the scheme"),
     ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
 ]
 

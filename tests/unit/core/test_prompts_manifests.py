@@ -142,11 +142,11 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("name: hello,", "name: hallo,"),
-            'spec.prompt: prompt "hallo" is not in the index; add it there, or name one of',
+            'spec.prompt: prompt "hallo" is not in the index; add it there, or use one of',
         ),
         (
             ("v1}", f"v1, sha256: {'0' * 63}f}}"),
-            f"f is not the sha256 of hello v1, which is {SHA256}; correct it",
+            f"f is not the sha256 of hello v1, which is {SHA256}; correct the value",
         ),
         (
             ("  name: hello\n", "  name: hi\n"),
@@ -197,14 +197,14 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
             'has the placeholder "name", which a run may leave out',
         ),
-        (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; write that"),
-        (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; write that"),
+        (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; correct it"),
+        (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; correct it"),
         (("  model:", "  model: a\n  model:"), '"model" appears twice'),
         (
             (JOB_TYPE, "- a"),
             "must contain exactly one CodexJobType; put each job type in its own file",
         ),
-        ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must hold one CodexJobType"),
+        ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must contain exactly one CodexJobType"),
         ((JOB_TYPE, "a: ["), "not valid YAML: "),
     ],
     ids=lambda value: value[1][:40] if isinstance(value, tuple) else "",
