@@ -299,7 +299,7 @@ SHAPES = [
         "model_error",
         False,
         "too large",
-        "longer one",
+        "a larger context window",
     ),
     (
         "LiteLLM: any other refusal of its provider, under another status",

@@ -601,7 +601,7 @@ def test_disks(tmp_path):
     assert watchdogs.disk_use(tmp_path / "gone") == 0
     assert watchdogs.nearly_full("/tmp", 94, 100, "sizes.tmp") is None
     stop = watchdogs.nearly_full("/tmp", 95, 100, "sizes.tmp")
-    assert (stop.reason, "sizes.tmp of the job type" in stop.message) == ("storage", True)
+    assert (stop.reason, "sizes.tmp in the job type" in stop.message) == ("storage", True)
     assert watchdogs.nearly_full("/tmp", 95, 0, "sizes.tmp") is None, "no limit"
 
 
@@ -617,7 +617,7 @@ def test_a_lower_limit_of_all_disks_together_comes_before_the_kubelet(tmp_path):
     assert watchdogs.full_disk(disks, 0) is None
     stop = watchdogs.full_disk(disks, 1_000_000)
     assert stop.reason == "storage"
-    assert "resources.limits.ephemeral-storage of the job type" in stop.message
+    assert "resources.limits.ephemeral-storage in the job type" in stop.message
 
 
 # the log
