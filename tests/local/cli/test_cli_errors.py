@@ -443,4 +443,4 @@ def test_a_connection_that_is_cut_before_its_answer(stand: Stand) -> None:
             "list", env={"CODEX_CONTROL_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
         )
     assert done.code == Code.UNREACHABLE
-    assert "does not answer" in done.err
+    assert "does not respond" in done.err
