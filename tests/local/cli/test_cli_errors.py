@@ -394,7 +394,7 @@ WRONG = [
     (["start", "hello", "--label", "team"], '"team" is not a valid label; write KEY=VALUE'),
     (
         ["start", "hello", "--label", "codexrun.dev/run=x"],
-        "keys under codexrun.dev/ are codexrun's own",
+        "keys under codexrun.dev/ are reserved for codexrun",
     ),
     (["config", "set", "colour", "x"], '"colour" is not a valid key'),
     (["nothing"], "No such command"),

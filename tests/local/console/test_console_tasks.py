@@ -146,7 +146,7 @@ async def test_without_selection_and_filter_nothing_is_cancelled(
     await console.mirrored()
     page = await visit.page("/console/runs")
     await page.get_by_role("button", name="Cancel…").click()
-    await expect(page.locator("main")).to_contain_text("No run is selected")
+    await expect(page.locator("main")).to_contain_text("No runs are selected")
     assert not console.kube.run("left-alone")["spec"].get("cancel")
 
 

@@ -147,7 +147,7 @@ async def test_a_forged_value_is_no_token(registry: Registry) -> None:
         print_of = Filter().fingerprint + ("" if sort == NEWEST else str(sort))
         for value in (2**80, -1, True, "x", [], 1.5, "2026-06-01T12:00:00", {}):
             forged = json.dumps(["2026-06-01T12:00:00+00:00", run_id(0), print_of, value])
-            with pytest.raises(InvalidPageToken, match="not a token"):
+            with pytest.raises(InvalidPageToken, match="not a valid page token"):
                 await registry.page(
                     Filter(),
                     base64.urlsafe_b64encode(forged.encode()).decode().rstrip("="),
