@@ -123,7 +123,7 @@ def test_what_is_no_order_is_refused_with_those_there_are(text: str) -> None:
         ValueError,
         match=(
             "is not a valid sort order; use created, started, finished, duration, tokens, cost,"
-            " with -"
+            ' with a leading "-"'
         ),
     ):
         parse_sort(text)
