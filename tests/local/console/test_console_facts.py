@@ -139,7 +139,7 @@ async def test_without_links_there_is_no_box_for_them(
     ("links", "said"),
     [
         ("[", "not JSON"),
-        ("{}", "not a list"),
+        ("{}", "must be a list"),
         ('[{"name": "x"}]', "[0] is"),
         ('[{"name": "x", "url": "javascript:alert(1)"}]', "must begin with http:// or https://"),
         (
