@@ -77,15 +77,19 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         title="codexrun",
         version=importlib.metadata.version("codexrun"),
         description=(
-            "Start and follow unattended Codex runs, and read their usage. Every error is RFC"
-            " 9457 problem+json. Any path answers 414 if the path or query exceeds"
-            f" {head_bounds.MAX_PATH_BYTES} and {head_bounds.MAX_QUERY_BYTES} bytes, 400 for more"
-            f" than {head_bounds.MAX_PARAMETERS} parameters, and 431 for more than"
+            "Start and follow unattended Codex runs, and read their usage. Every error is RFC 9457"
+            " problem+json. Any path returns 414 if the path is longer than"
+            f" {head_bounds.MAX_PATH_BYTES} bytes or the query longer than"
+            f" {head_bounds.MAX_QUERY_BYTES} bytes, 400 for more than"
+            f" {head_bounds.MAX_PARAMETERS} parameters, and 431 for more than"
             f" {head_bounds.MAX_HEADERS} headers or {head_bounds.MAX_HEADER_BYTES} bytes."
         ),
         servers=[
             {"url": "/", "description": "This installation."},
-            {"url": middleware.VERSION_PREFIX, "description": "The same, with a version."},
+            {
+                "url": middleware.VERSION_PREFIX,
+                "description": ("This installation, with the API version in the path."),
+            },
         ],
         lifespan=lifespan,
         openapi_url=None,  # FastAPI would make the document on the event loop, for each application

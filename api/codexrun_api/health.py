@@ -48,7 +48,7 @@ async def get_health(services: CurrentServices) -> JSONResponse:
     operation_id="getReadiness",
     responses={
         503: {
-            "description": "Not everything has been listed yet.",
+            "description": "The runs, job types and prompts have not all been read yet.",
             "content": {"application/json": {}},
         },
         **answers(500),

@@ -41,7 +41,7 @@ def links_from(text: str) -> tuple[Link, ...]:
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(entries, list):
-        raise ValueError('not a list of {"name": ..., "url": ...}')
+        raise ValueError('must be a list of {"name": ..., "url": ...}')
     return tuple(_link(number, entry) for number, entry in enumerate(entries))
 
 
@@ -63,7 +63,7 @@ def _link(number: int, entry: object) -> Link:
         unknown := [name for name in template.get_identifiers() if name not in PLACEHOLDERS]
     ):
         problem = (
-            "a $ that does not begin a placeholder (write $$)"
+            "a $ that does not begin a placeholder (for a dollar sign, write $$)"
             if not template.is_valid()
             else f"${{{unknown[0]}}}"
         )

@@ -48,7 +48,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     if not token and not file and not insecure:
         raise SettingsError(
             "no token: set CODEX_CONTROL_TOKEN, or CODEXRUN_TOKEN_FILE to a file of `name:token`"
-            " lines (CODEXRUN_INSECURE_NO_TOKEN=true allows everybody)"
+            " lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access without a token)"
         )
     if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
         raise SettingsError("CODEXRUN_NAMESPACE is not set; the chart's api Deployment sets it")

@@ -128,7 +128,7 @@ def report(ctx: typer.Context, results: list[Json], fmt: output.Format, verb: st
     for hint in sorted(filter(None, hints)):
         say(f"  hint: {hint}")
     if not results:
-        say(f"no run to {verb}")
+        say(f"no runs to {verb}")
     elif len(results) > 1:
         say(_total(results))
     if failed:

@@ -49,7 +49,7 @@ def runs(
         ]
 
     if incomplete.startswith("@"):
-        return [("@latest", "the newest run"), ("@latest-failed", "the newest that failed")]
+        return [("@latest", "the newest run"), ("@latest-failed", "the newest failed run")]
     return _from_server(ctx, get)
 
 

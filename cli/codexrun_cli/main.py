@@ -58,7 +58,7 @@ Examples:
   codexrun cancel hello-1a2b3c4d --reason "wrong branch"
   codexrun retry @latest-failed --follow
 
-Data goes to stdout, messages go to stderr. Global options may appear anywhere.
+Data goes to stdout, and messages go to stderr. Global options may appear anywhere.
 `codexrun help exit-codes` lists the exit codes.""",
 )
 
@@ -68,7 +68,10 @@ def _root(
     ctx: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the versions of client, server and CRD, and exit."),
+        typer.Option(
+            "--version",
+            help="Print the versions of the client, the server and the CRDs, and exit.",
+        ),
     ] = False,
     server: Annotated[
         str | None,
@@ -104,7 +107,7 @@ def _root(
     ] = None,
     all_namespaces: Annotated[
         bool,
-        typer.Option("--all-namespaces", "-A", help="For list: all namespaces of the cluster."),
+        typer.Option("--all-namespaces", "-A", help="With list: show runs in all namespaces."),
     ] = False,
     color: Annotated[
         str | None,

@@ -156,7 +156,7 @@ Since = Annotated[
     typer.Option(
         metavar="TIME",
         callback=read_moment,
-        help="Only runs created at or after this time: 7d, 12h (ago), or RFC 3339.",
+        help="Only runs created at or after this time: 7d, 12h (ago), or an RFC 3339 time.",
     ),
 ]
 Older = Annotated[
@@ -171,7 +171,9 @@ Older = Annotated[
 ]
 Search = Annotated[
     str | None,
-    typer.Option(metavar="WORDS", help="Only runs with these words in name, message or error."),
+    typer.Option(
+        metavar="WORDS", help=("Only runs with these words in their name, message or error.")
+    ),
 ]
 Labels = Annotated[
     str | None,
@@ -180,7 +182,7 @@ Labels = Annotated[
         "--selector",
         metavar="LABELS",
         callback=_selector,
-        help="Label selector, as kubectl's: k=v, k!=v, k, !k, k in (a,b); a comma means AND.",
+        help="Label selector, as in kubectl: k=v, k!=v, k, !k, k in (a,b); a comma means AND.",
     ),
 ]
 SortBy = Annotated[
@@ -208,7 +210,7 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help=(
-            "An input, converted to the type in the job type's schema; KEY:=JSON gives JSON."
+            "An input, converted to the type in the job type's schema; KEY:=JSON passes JSON."
             " Repeatable."
         ),
     ),
@@ -219,7 +221,7 @@ InputsFile = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="Inputs as YAML or JSON; - reads stdin. -p takes precedence.",
+        help="File with inputs in YAML or JSON; - reads stdin. -p takes precedence.",
     ),
 ]
 PromptVersion = Annotated[
@@ -252,7 +254,7 @@ Key = Annotated[
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")
+    str | None, typer.Option("--reason", "-m", "--message", help="Reason, recorded with the run.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

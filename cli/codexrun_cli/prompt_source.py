@@ -79,7 +79,7 @@ def read_text(ctx: typer.Context, prompt: str, folder: Path | None) -> tuple[str
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'there is no prompt "{name}"',
-                    hint="`codexrun prompts list` shows which exist",
+                    hint="`codexrun prompts list` shows the prompts that exist",
                 )
             version = listed["versions"][-1]["version"]
         return f"{name}@{version}", transport.prompt_text(name, version)

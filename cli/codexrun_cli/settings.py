@@ -83,7 +83,7 @@ def read(file: Path) -> dict[str, str]:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise CommandError(
-            Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}"
+            Code.FAILED, f"{file}: not valid YAML: {' '.join(str(error).split())}"
         ) from None
     unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
     if not isinstance(values, dict) or unknown:

@@ -122,7 +122,7 @@ class Operator:
             ),
             "workers": leading(
                 lambda: (
-                    "no worker takes the oldest key"
+                    "no worker has taken the oldest object from the queue"
                     if self.reconciler.queue.oldest_wait > health.STUCK_SECONDS
                     else None
                 )

@@ -22,19 +22,19 @@ FINISHED = Counter(
 )
 DURATION = Histogram(
     "codexrun_run_duration_seconds",
-    "From the agent's start to its end.",
+    "Time from the agent's start to its end.",
     ("job_type", "phase"),
     buckets=DURATION_BUCKETS,
 )
 QUEUE = Histogram(
     "codexrun_run_queue_seconds",
-    "From a run's creation to its agent's start.",
+    "Time from a run's creation to its agent's start.",
     ("job_type",),
     buckets=DURATION_BUCKETS,
 )
 STARTUP = Histogram(
     "codexrun_run_startup_seconds",
-    "From a Job's creation to its agent's start.",
+    "Time from a Job's creation to its agent's start.",
     ("job_type",),
     buckets=DURATION_BUCKETS,
 )
@@ -45,7 +45,7 @@ TOKENS = Counter(
 )
 COST = Counter(
     "codexrun_cost_usd",
-    "Cost of ended runs in US dollars, according to the price table.",
+    "Cost of ended runs in US dollars, based on the price table.",
     ("namespace", "job_type", "model"),
 )
 TURNS = Counter(
@@ -84,11 +84,11 @@ STRAYS = Counter(
     "codexrun_operator_strays_ended", "Jobs and pods deleted because their run had ended."
 )
 RECONCILES = Counter(
-    "codexrun_operator_reconcile", "Reconciliations of one object.", ("handler", "result")
+    "codexrun_operator_reconcile", "Reconciliations of an object.", ("handler", "result")
 )
 RECONCILE_SECONDS = Histogram(
     "codexrun_operator_reconcile_seconds",
-    "Duration of one reconciliation, writes included.",
+    "Duration of one reconciliation, including writes.",
     ("handler",),
     buckets=CALL_BUCKETS,
 )
@@ -99,12 +99,12 @@ DEPTH = Gauge("codexrun_operator_queue_depth", "Objects waiting for a worker.")
 LEADER = Gauge("codexrun_operator_leader", "1 while this process is the leader.")
 REQUESTS = Counter(
     "codexrun_k8s_requests",
-    "Requests to the API server; code none means no answer.",
+    "Requests to the API server; code none means that there was no response.",
     ("verb", "resource", "code"),
 )
 REQUEST_SECONDS = Histogram(
     "codexrun_k8s_request_seconds",
-    "From a request to the head of the API server's answer.",
+    "Time from a request to the headers of the API server's response.",
     ("verb", "resource"),
     buckets=CALL_BUCKETS,
 )

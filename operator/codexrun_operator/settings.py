@@ -105,7 +105,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     ttl = env.get("CODEXRUN_JOB_TTL_SECONDS", "86400")
     if not ttl.isdigit():
         raise SettingsError(
-            f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be an integer number of seconds"
+            f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds"
         )
     return Settings(
         namespace=required("CODEXRUN_NAMESPACE"),

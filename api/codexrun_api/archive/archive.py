@@ -147,7 +147,7 @@ class Archive:
             if log.complete is not None:
                 offset = -1  # nothing follows an end
             elif begin + offset + len(data) > MAX_RUN_LOG_BYTES:
-                raise RunFull(f"the log of a run may have at most {MAX_RUN_LOG_BYTES} bytes")
+                raise RunFull(f"the log of a run may be at most {MAX_RUN_LOG_BYTES} bytes long")
             elif data:
                 self.check_room(len(data))
             return (

@@ -82,8 +82,7 @@ async def editing_visitor(
         raise Problem(
             403,
             "read-only",
-            "this console is read-only; use the codexrun command, REST or kubectl to change"
-            " something",
+            "this console is read-only; to make changes, use the codexrun command, REST or kubectl",
         )
     return visitor
 
@@ -108,7 +107,7 @@ def refuse_foreign_form(request: Request) -> None:
         raise Problem(
             403,
             "foreign-form",
-            "this form was sent from another site; open the console and send it from there",
+            "this form was submitted from another site; open the console and submit it there",
         )
 
 
@@ -131,7 +130,7 @@ async def refuse_expired_form(request: Request, visitor: Visitor) -> None:
             403,
             "form-expired",
             "this form does not belong to your session, which may have ended; reload the page and"
-            " send it again",
+            " submit the form again",
         )
 
 

@@ -216,7 +216,8 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
             Problem(
                 401,
                 "logged-out",
-                "you are not logged in, or your session has ended; log in and send it again",
+                "you are not logged in, or your session has ended; log in and submit the form"
+                " again",
             ),
         )
     if request.headers.get("sec-fetch-site") == "cross-site":

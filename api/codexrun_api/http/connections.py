@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response(
-                f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers."
+                f"The headers of the request exceed {MAX_HEAD_BYTES} bytes; send smaller headers."
             )
 
     def on_headers_complete(self) -> None:
@@ -129,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:  # it is this process that does not read
             self._await(part, seconds)
             return
-        self._cut(part, 408, f"The {part} of the request did not end within {seconds:g} s.")
+        self._cut(part, 408, f"The request did not arrive completely within {seconds:g} s.")
 
     def _stop_sending(self) -> None:
         if self.transport.get_write_buffer_size() < self._unsent_bytes:  # slow, but it reads

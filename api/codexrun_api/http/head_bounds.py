@@ -26,25 +26,29 @@ def check_head(scope: Scope) -> None:
     query = len(scope["query_string"])
     if path > MAX_PATH_BYTES:
         detail = (
-            f"the path: {path} bytes exceed {MAX_PATH_BYTES}; no path of this server is that long"
+            f"the path is {path} bytes long, more than the {MAX_PATH_BYTES} allowed; no path of"
+            " this server is that long"
         )
         raise Problem(414, "uri-too-long", detail)
     if query > MAX_QUERY_BYTES:
-        detail = f"the query: {query} bytes exceed {MAX_QUERY_BYTES}; ask for less at once"
+        detail = (
+            f"the query is {query} bytes long, more than the {MAX_QUERY_BYTES} allowed; split the"
+            " request"
+        )
         raise Problem(414, "uri-too-long", detail)
     if (parameters := scope["query_string"].count(b"&") + 1) > MAX_PARAMETERS:
         detail = (
-            f"the query: {parameters} parameters exceed {MAX_PARAMETERS}; separate the values of"
-            " one parameter with commas"
+            f"the query has {parameters} parameters, more than the {MAX_PARAMETERS} allowed;"
+            " separate the values of one parameter with commas"
         )
         raise Problem(400, "too-many-parameters", detail)
     headers = scope["headers"]
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
-            f"the headers: {len(headers)} headers of {size} bytes exceed {MAX_HEADERS} headers or"
-            f" {MAX_HEADER_BYTES} bytes; leave out those not meant for this server, such as"
-            " cookies of another site"
+            f"the request has {len(headers)} headers of {size} bytes, more than the {MAX_HEADERS}"
+            f" headers or {MAX_HEADER_BYTES} bytes allowed; leave out those not meant for this"
+            " server, such as cookies of another site"
         )
         raise Problem(431, "headers-too-large", detail)
 

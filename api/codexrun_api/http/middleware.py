@@ -141,7 +141,7 @@ def _each_once(query: bytes) -> None:
 def _too_large(limit: int) -> HTTPException:
     """Return the one kind of error that FastAPI lets through while it reads a body."""
     return HTTPException(
-        413, f"the body exceeds {limit} bytes; put large data into the workspace instead"
+        413, f"the body exceeds {limit} bytes; put large data in the workspace instead"
     )
 
 

@@ -55,7 +55,7 @@ class ArtifactList(BaseModel):
 )
 async def list_run_artifacts(services: CurrentServices, _: Caller, run: Run) -> ArtifactList:
     """The artifacts that the run has: final message, validated JSON output, patch of the
-    workspace, Codex's rollout."""
+    workspace, Codex session file."""
     artifacts = await asyncio.to_thread(services.archive.list_artifacts, run.run_id)
     base = f"{services.settings.external_url}/runs/{run.run_id}/artifacts"
     views = [

@@ -78,7 +78,7 @@ class GateAuthentication:
         if self._refusals.wait(peer, self._clock()):
             raise Unavailable("too many tokens from this address were rejected; try again later")
         if self._reviews_of[peer] >= REVIEWS_OF_PEER:
-            raise Unavailable("other tokens from this address are being reviewed; try again")
+            raise Unavailable("other tokens from this address are being checked; try again")
         self._reviews_of[peer] += 1
         try:
             async with self._reviewing:

@@ -55,7 +55,7 @@ RUNS_KEPT = 10_000
 MAX_UPLOADS = 20  # of one artifact of a run; the runner itself sends each once
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 TOLD_SECONDS = 60.0  # how often a line of log says that the volume is full: each gate comes again
-CUT = "the agent's container ended before all of its log was handed over"
+CUT = "the agent's container ended before all of its log was transferred"
 
 OnUsage = Callable[[str, Usage, datetime | None], Awaitable[object]]
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
@@ -107,11 +107,13 @@ class Ingest:
             or len(offset) > 12
             or end not in (None, "complete", "cut")
         ):
-            raise HTTPException(400, "offset must be a number of bytes, and end complete or cut")
+            raise HTTPException(
+                400, 'offset must be a number of bytes, and end must be "complete" or "cut"'
+            )
         data = await _body(request, MAX_LOG_REQUEST_BYTES)
         if int(offset) + len(data) > MAX_LOG_BYTES:
             raise HTTPException(
-                413, f"the log of an attempt may have at most {MAX_LOG_BYTES} bytes"
+                413, f"the log of an attempt may be at most {MAX_LOG_BYTES} bytes long"
             )
         archive = self.archive
         run_id = identity.run_id
@@ -182,7 +184,7 @@ class Ingest:
                 received += len(part)
                 if received > MAX_ARTIFACT_BYTES[name]:
                     raise HTTPException(
-                        413, f"{name} may have at most {MAX_ARTIFACT_BYTES[name]} bytes"
+                        413, f"{name} may be at most {MAX_ARTIFACT_BYTES[name]} bytes long"
                     )
                 await asyncio.to_thread(self._write, file, part)
             await asyncio.to_thread(file.commit)
@@ -235,7 +237,7 @@ class Ingest:
 
     async def _require_not_removed(self, run_id: str) -> None:
         """Refuse what would begin a folder anew. While the registry is away it does: the next
-        clean-up removes it.
+        cleanup removes it.
 
         Raises:
             HTTPException: 404, retention has removed the run.
@@ -334,6 +336,6 @@ async def _refuse(_: Request, error: Exception) -> Response:
         case Unavailable():
             return JSONResponse({"error": str(error)}, 503)
         case ClientDisconnect():
-            return JSONResponse({"error": "the body was cut off"}, 400)
+            return JSONResponse({"error": "the request body is incomplete"}, 400)
     log.error("archive.failed", extra=fields(error=str(error)))
-    return JSONResponse({"error": "the archive cannot store anything now"}, 507)
+    return JSONResponse({"error": "the archive cannot store data at the moment"}, 507)

@@ -24,11 +24,11 @@ router = APIRouter(tags=["logs"])
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[
-    int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")
+    int | None, Query(ge=0, le=1_000_000, description="Return only this many lines from the end.")
 ]
 Since = Annotated[
     query_params.Time | None,
-    Query(description="Only lines since this time: RFC 3339, or 10m, 2h (ago)."),
+    Query(description="Return only lines since this time: RFC 3339, or 10m, 2h (ago)."),
 ]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[
@@ -53,9 +53,9 @@ RangeHeader = Annotated[
 
 LOG_RESPONSE = {
     "description": (
-        "The log, one JSON object per line. As a stream: one event per line, whose id is the"
-        " offset after the line; `end` at the end of the run, and `reconnect` before the server"
-        " stops."
+        "The log, one JSON object per line. In a stream, each line is an event whose ID is the"
+        " offset after the line; `end` is sent at the end of the run, and `reconnect` before the"
+        " server stops."
     ),
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}

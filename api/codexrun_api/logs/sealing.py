@@ -109,7 +109,7 @@ class LogSealer:
         cause = run.failure_class or run.reason or run.status
         attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
         part = "the rest" if self._archive.size(run_id) else "any"
-        note = f"the pod was gone ({cause}) before {part} of its log could be shipped"
+        note = f"the pod was gone ({cause}) before {part} of its log could be uploaded"
         line = cut_line(run_id, attempt, note)
         await asyncio.to_thread(
             self._archive.seal, run_id, attempt, complete=False, note=note, last=line

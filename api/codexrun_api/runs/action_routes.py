@@ -150,7 +150,7 @@ async def delete_run(
     services: CurrentServices, user: Caller, run_id: query_params.RunId
 ) -> responses.RunView:
     """Delete the object of a run that has ended, with its Job and pod. Its record, log and
-    artifacts stay until the clean-up."""
+    artifacts stay until the cleanup."""
     record = await actions.delete(services, run_id)
     log.info("run.deleted", extra=fields(run_id=record.run_id, name=record.name, user=user))
     return services.view(record)
@@ -171,8 +171,8 @@ async def cancel_run(  # noqa: PLR0917 - FastAPI passes them by name
     body: requests.CancelRunRequest | None = None,
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
-    """Ask for a run to be stopped. Repeating the request has no effect; a run that ended in
-    another way answers 409."""
+    """Request that a run be stopped. Repeating the request has no effect; the response is 409
+    if the run ended in another way."""
     record = await actions.cancel(services, run_id, user, body.reason if body else None)
     if wait:
         record = await wait_until_terminal(services, record, wait)

@@ -55,7 +55,7 @@ def _matches(names: str | None, value: str) -> bool:
     responses={
         200: {
             "description": (
-                "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its"
+                "The events `run.phase`, `run.usage` and `run.deleted` contain the run without its"
                 " `params`; `reconnect` is sent before the server stops."
             ),
             "content": {sse.CONTENT_TYPE: {"schema": {"type": "string"}}},

@@ -41,16 +41,24 @@ class CleanupRequest(requests.RequestBody):
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
     force: Annotated[
-        bool, Strict(), Field(description="Also runs that ended within the last hour.")
+        bool, Strict(), Field(description="Also remove runs that ended within the last hour.")
     ] = False
 
 
 class CleanupAnswer(BaseModel):
     dry_run: bool
     before: datetime
-    removed: Annotated[int, Field(description="Runs whose row was removed, or would be.")]
+    removed: Annotated[
+        int, Field(description="Number of runs whose row was removed, or would be removed.")
+    ]
     folders: Annotated[
-        int, Field(description="Folders of logs and artifacts that were removed, or would be.")
+        int,
+        Field(
+            description=(
+                "Number of directories of logs and artifacts that were removed, or would be"
+                " removed."
+            )
+        ),
     ]
 
 
@@ -62,7 +70,7 @@ async def clean_up(
     body: CleanupRequest | None = None,
 ) -> CleanupAnswer:
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
-    ended. Answers 422 if `older_than` is less than an hour, unless `force` or `dry_run` is set."""
+    ended. Returns 422 if `older_than` is less than an hour, unless `force` or `dry_run` is set."""
     body = body or CleanupRequest()
     before = moment(body.older_than)
     if not (body.dry_run or body.force) and before > datetime.now(UTC) - SHORTEST_AGE:

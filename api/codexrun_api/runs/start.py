@@ -247,7 +247,7 @@ async def _create_or_find(services: Services, new: NewRun) -> tuple[CodexRun, bo
         services.mirror.seen(raw)
         return CodexRun.model_validate(raw), created
     if failure:
-        raise unavailable(f"the cluster does not answer: {failure}")
+        raise unavailable(f"the cluster does not respond: {failure}")
     raise unavailable("the run's name is not free yet")
 
 
@@ -266,7 +266,7 @@ def _require_same_request(run: CodexRun, new: NewRun) -> None:
 
 def _mismatch() -> Problem:
     metrics.IDEMPOTENCY.labels("mismatch").inc()
-    detail = "this Idempotency-Key was used with another body; use a new key for a new run"
+    detail = "this Idempotency-Key was used with a different body; use a new key for a new run"
     return Problem(422, "idempotency-key-reused", detail)
 
 

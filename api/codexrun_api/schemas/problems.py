@@ -117,10 +117,12 @@ def from_refusal(refused: Refused) -> Problem:
     """Return what the apiserver itself refused (schema, CEL, admission policy, rights) as a
     problem."""
     if refused.status == HTTPStatus.FORBIDDEN:
-        return Problem(403, "refused-by-cluster", f"the cluster refused it: {refused.message}")
+        return Problem(
+            403, "refused-by-cluster", (f"the cluster refused the request: {refused.message}")
+        )
     if refused.status in (400, 422):
         return Problem(422, "invalid-run", refused.message, errors=pointed(refused.message))
-    return unavailable(f"the cluster refused it: {refused.message}")
+    return unavailable(f"the cluster refused the request: {refused.message}")
 
 
 _FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
@@ -164,7 +166,7 @@ def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
 
 
 _CODES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
-_WHERE = "; /openapi.json lists what there is"
+_WHERE = "; /openapi.json lists the paths and their methods"
 
 
 def problem_of(error: Exception) -> Problem:
@@ -187,7 +189,9 @@ def problem_of(error: Exception) -> Problem:
             return from_refusal(error)
         case _:
             return Problem(
-                500, "internal", "internal error; the server's log has it under this request id"
+                500,
+                "internal",
+                "internal error; the server's log has the details under this request ID",
             )
 
 

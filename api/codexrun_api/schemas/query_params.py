@@ -57,7 +57,8 @@ class RunFilterQuery(BaseModel):
     model: Word | None = None
     user: Annotated[Word | None, Field(description="Who started it.")] = None
     since: Annotated[
-        Time | None, Field(description="Created at or after this time: RFC 3339, or 7d, 12h (ago).")
+        Time | None,
+        Field(description=("Created at or after this time: an RFC 3339 time, or 7d, 12h (ago).")),
     ] = None
     until: Annotated[Time | None, Field(description="Created before this time.")] = None
     search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None

@@ -71,7 +71,11 @@ class Overrides(RequestBody):
     limits: LimitsRequest | None = None
     when_full: Annotated[
         Literal["Queue", "Reject"] | None,
-        Field(description="Reject (the default of a start) answers 429 when all slots are taken."),
+        Field(
+            description=(
+                "Reject (the default when starting a run) returns 429 when all slots are taken."
+            )
+        ),
     ] = None
     priority: Annotated[WholeNumber | None, Field(ge=-1000, le=1000)] = None
     ttl_seconds_after_finished: Annotated[WholeNumber | None, Field(ge=0, le=365 * DAY)] = None
@@ -86,7 +90,7 @@ class Overrides(RequestBody):
         except ValueError:
             # Python's own, from its reader too: NaN and Infinity
             raise ValueError(
-                "has NaN or Infinity, which JSON cannot represent; write it as a string"
+                "contains NaN or Infinity, which JSON cannot represent; write the value as a string"
             ) from None
         return value
 
@@ -134,8 +138,8 @@ class RetryRunRequest(Overrides):
         Strict(),
         Field(
             description=(
-                "Continue its Codex thread instead of starting a new one; needs the same prompt"
-                " and model."
+                "Continue the earlier run's Codex thread instead of starting a new one; requires"
+                " the same prompt and model."
             )
         ),
     ] = False
@@ -157,7 +161,11 @@ class CancelRunRequest(RequestBody):
 
     reason: Annotated[
         str | None,
-        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
+        Field(
+            min_length=1,
+            max_length=1024,
+            description=("Reason for the cancellation; recorded with the run."),
+        ),
     ] = None
 
 

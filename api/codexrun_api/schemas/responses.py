@@ -16,7 +16,7 @@ RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 
 
 class UsageView(BaseModel):
-    """0 beside `complete: false` means not known."""
+    """0 with `complete: false` means that the value is unknown."""
 
     input_tokens: Annotated[
         int, Field(description="Tokens sent to the model, including cached ones.")
@@ -33,11 +33,12 @@ class UsageView(BaseModel):
         int | None,
         Field(
             description=(
-                "Upper bound of total_tokens if part of it is an estimate; absent if it is exact."
+                "Upper bound of total_tokens if part of it is an estimate; absent if total_tokens"
+                " is exact."
             )
         ),
     ] = None
-    requests: Annotated[int, Field(description="Requests that reached the model.")]
+    requests: Annotated[int, Field(description="Number of requests that reached the model.")]
     cost_cents: Annotated[int, Field(description="cost_micro_usd in cents, rounded up.")]
     cost_micro_usd: Annotated[
         int | None,
@@ -159,8 +160,9 @@ class RunView(BaseModel):
         Any,
         Field(
             description=(
-                "The final message as JSON, which fits the job type's outputSchema; absent without"
-                " one, or if it is longer than 2 KiB (the artifact output.json has all of it)."
+                "The final message as JSON, which matches the job type's outputSchema; absent"
+                " without one, or if it is longer than 2 KiB (the artifact output.json has all of"
+                " it)."
             )
         ),
     ] = None
@@ -178,7 +180,7 @@ class RunView(BaseModel):
         int | None,
         Field(description="Number of the current attempt; each attempt has its own Job."),
     ] = None
-    turns: Annotated[int | None, Field(description="Turns that Codex started.")] = None
+    turns: Annotated[int | None, Field(description="Number of turns that Codex started.")] = None
     thread_id: Annotated[
         str | None, Field(description="ID of its Codex thread, which a retry can resume.")
     ] = None
@@ -186,8 +188,8 @@ class RunView(BaseModel):
         datetime | None,
         Field(
             description=(
-                "Until when the run waits because the model's provider limits requests; absent"
-                " while it does not wait."
+                "Time until which the run waits because the model's provider limits requests;"
+                " absent while the run does not wait."
             )
         ),
     ] = None
@@ -205,7 +207,7 @@ class RunView(BaseModel):
         str | None, Field(description="Where it was started: api, cli, console or kubectl.")
     ] = None
     log_path: Annotated[str | None, Field(description="Path of its log in the archive.")] = None
-    log_bytes: Annotated[int | None, Field(description="Bytes of its log so far.")] = None
+    log_bytes: Annotated[int | None, Field(description="Size of its log so far, in bytes.")] = None
     log_complete: Annotated[
         bool | None,
         Field(description="Whether the whole log was archived; absent while it is being written."),

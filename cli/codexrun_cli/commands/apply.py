@@ -28,7 +28,7 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A folder in the Git working tree; default: the current one.",
+            help="Directory in the Git working tree; default: the current one.",
         ),
     ] = Path(),
 ) -> None:
@@ -45,14 +45,14 @@ def apply(
     if not check:
         _git(root, "apply", patch=patch)
     say(stat.rstrip("\n"))
-    say(f"the patch of {run['name']} {'applies' if check else 'is applied'} to {root}")
+    say(f"the patch of {run['name']} {'applies' if check else 'was applied'} to {root}")
 
 
 def patch_of(transport: Transport, run: Run) -> bytes:
     """Return the patch of a run's workspace.
 
     Raises:
-        CommandError: it left none.
+        CommandError: it has none.
     """
     try:
         return transport.data(f"/runs/{run['run_id']}/artifacts/{PATCH}")
@@ -61,8 +61,9 @@ def patch_of(transport: Transport, run: Run) -> bytes:
             raise
         raise CommandError(
             Code.NOT_FOUND,
-            f"{run['name']} left no patch: it had no Git workspace, or changed nothing in it",
-            hint=f"`codexrun artifacts {run['name']}` shows what it left",
+            f"{run['name']} left no patch: it had no Git workspace, or changed nothing in the"
+            " workspace",
+            hint=f"`codexrun artifacts {run['name']}` lists its artifacts",
         ) from None
 
 
@@ -87,6 +88,6 @@ def _git(directory: Path, *arguments: str, patch: bytes | None = None) -> str:
         if arguments[0] == "apply":
             hint = "check out the commit that the run worked on, and commit or stash local changes"
         elif arguments[0] == "rev-parse":
-            hint = "give a Git working tree with --dir"
+            hint = "use --dir to name a Git working tree"
         raise CommandError(Code.FAILED, words or "git failed", hint=hint)
     return done.stdout.decode("utf-8", "replace")

@@ -29,19 +29,23 @@ def artifacts(
     directory: Annotated[
         Path,
         typer.Option(
-            "--dir", metavar="DIR", exists=True, file_okay=False, help="The folder to save to."
+            "--dir",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Directory to save to; default: the current one.",
         ),
     ] = Path(),
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List or save the artifacts of a run: its final message, the patch of its workspace, Codex's
-    rollout. Existing files are not overwritten. Needs the REST API."""
+    """List or save the artifacts of a run: its final message, the patch of its workspace, and the
+    Codex session file. Existing files are not overwritten. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)
     if download and everything:
-        usage("use --download or --all")
+        usage("use either --download or --all, not both")
     with opened(context.flags(ctx)) as transport:
         run = run_selection.find_run(transport, name)
         path = f"/runs/{run['run_id']}/artifacts"
@@ -58,7 +62,7 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it left none",
+                    hint=f"it has {', '.join(names)}" if names else "it has none",
                 )
         for artifact in wanted:
             file = directory / artifact
@@ -72,7 +76,7 @@ def _save(file: Path, data: bytes) -> None:
             out.write(data)
     except FileExistsError:
         raise CommandError(
-            Code.CONFLICT, f"{file} already exists", hint="choose another folder with --dir"
+            Code.CONFLICT, f"{file} already exists", hint="use --dir to choose another directory"
         ) from None
     except OSError as error:
         raise CommandError(Code.FAILED, f"{file}: {error.strerror or error}") from None

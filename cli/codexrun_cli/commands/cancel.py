@@ -32,7 +32,8 @@ def cancel(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Stop runs: those named, or all unfinished ones that match. Their usage stays recorded."""
+    """Stop runs: the named ones, or all unfinished runs that match the filter. Their usage is
+    kept."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

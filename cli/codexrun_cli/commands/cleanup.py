@@ -15,12 +15,12 @@ def cleanup(
             "--older-than",
             metavar="TIME",
             callback=options.read_moment,
-            help="Runs that ended longer ago than this: 14d, 12h, or before this RFC 3339 time.",
+            help="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time.",
         ),
     ] = "14d",
     dry_run: options.DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also runs that ended within the last hour.")
+        bool, typer.Option("--force", help="Also remove runs that ended within the last hour.")
     ] = False,
     fmt: options.Output = None,
 ) -> None:

@@ -10,7 +10,7 @@ from codexrun_cli.errors import say, usage
 SHELLS = ("bash", "zsh", "fish", "powershell")
 INSTALL = {
     "bash": "codexrun completion bash > ~/.local/share/bash-completion/completions/codexrun",
-    "zsh": "codexrun completion zsh > a file _codexrun in a folder of $fpath",
+    "zsh": "codexrun completion zsh > DIR/_codexrun    # DIR: a directory in $fpath",
     "fish": "codexrun completion fish > ~/.config/fish/completions/codexrun.fish",
     "powershell": "codexrun completion powershell | Out-String | Invoke-Expression",
 }

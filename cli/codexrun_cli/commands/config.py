@@ -12,7 +12,7 @@ from codexrun_cli.transports.connection import settings_of
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The configuration file and the effective settings.",
+    help="Show and change the configuration.",
 )
 
 HIDDEN = "********"
@@ -43,7 +43,7 @@ def view(ctx: typer.Context, fmt: options.Output = None) -> None:
 @app.command("set")
 def set_value(
     key: Annotated[str, typer.Argument(help="The setting: server, context, namespace or color.")],
-    value: Annotated[str, typer.Argument(help="Its value; an empty value removes the setting.")],
+    value: Annotated[str, typer.Argument(help="Value of the setting; an empty value removes it.")],
 ) -> None:
     """Store a setting. A token is stored by `codexrun login`, never from the command line."""
     if key in settings.SECRET_KEYS:

@@ -16,8 +16,8 @@ def delete(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Delete the objects of runs that have ended, with their Jobs and pods. Their records,
-    logs and artifacts in the REST API stay until the clean-up."""
+    """Delete the objects of runs that have ended, with their Jobs and pods. The REST API
+    keeps their records, logs and artifacts until the cleanup."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)
@@ -25,7 +25,7 @@ def delete(
         runs = find_runs(transport, names or [], ENDED_STATUSES)
         if not (dry_run or yes):
             if not interactive():
-                usage("give --yes to delete them, or --dry-run to see them")
+                usage("add --yes to delete them, or --dry-run to see them")
             found = ", ".join(run["name"] for run in runs)
             typer.confirm(f"delete {found}?", abort=True, err=True)
         results = [

@@ -40,12 +40,12 @@ def diff(
     spec: Annotated[bool, typer.Option("--spec", help="Compare only the specs.")] = False,
     result: Annotated[bool, typer.Option("--result", help="Compare only the results.")] = False,
     log: Annotated[
-        bool, typer.Option("--log", help="Compare the logs, as readable text without times.")
+        bool, typer.Option("--log", help="Compare the logs, as readable text without timestamps.")
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Show what differs between two runs; like diff, exit with 1 if anything does. For a single
-    run, show what it changed in its workspace; that needs the REST API."""
+    """Show the differences between two runs; exit with 1 if there are any. For a single
+    run, show the changes in its workspace, which needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

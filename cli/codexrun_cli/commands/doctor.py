@@ -35,16 +35,16 @@ def doctor(
         typer.Option(
             "--probe",
             help=(
-                "Also send a small request through a gate, in a run that is deleted afterwards; it"
-                " costs a few thousand tokens of the first job type's model."
+                "Also send a small request to the first job type's model through a gate, in a run"
+                " that is deleted afterwards. The request costs a few thousand tokens."
             ),
         ),
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Check everything that runs need: cluster, CRDs, rights, api, registry, key, CA, proxy,
-    images, Git, quotas, sandbox, metrics. Exit code 1 if anything is wrong; each problem comes
-    with a fix."""
+    """Check everything that runs need: cluster, CRDs, permissions, REST API, registry, key,
+    CA, proxy, images, Git, quotas, sandbox, metrics. The exit code is 1 if anything is wrong;
+    each problem comes with a fix."""
     from codexrun_cli.doctor import examine
 
     output_format = output.parse(fmt)

@@ -13,7 +13,7 @@ def help_topic(
     ctx: typer.Context,
     topic: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND|exit-codes]", help="A command, or exit-codes."),
+        typer.Argument(metavar="[COMMAND|exit-codes]", help="Name of a command, or exit-codes."),
     ] = None,
 ) -> None:
     """Show help for a command or for `exit-codes`."""

@@ -15,7 +15,7 @@ from codexrun_cli.transports.schemas import JobType
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Job types: the kinds of runs you can start.",
+    help="Work with job types, the kinds of runs that you can start.",
 )
 
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 def list_job_types(
     ctx: typer.Context, fmt: options.Output = None, no_headers: options.NoHeaders = False
 ) -> None:
-    """List job types: prompt, model, and how full each is."""
+    """List job types with their prompt, model and slots in use."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

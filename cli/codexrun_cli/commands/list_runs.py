@@ -35,7 +35,7 @@ def list_runs(
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List runs, the newest first or sorted."""
+    """List runs, newest first unless --sort says otherwise."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

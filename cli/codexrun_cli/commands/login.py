@@ -22,8 +22,8 @@ def login(
         bool, typer.Option("--with-token", help="Read the token from stdin.")
     ] = False,
 ) -> None:
-    """Store the URL of a REST API and a token for it. The token is asked for, or read from stdin;
-    it is never an argument."""
+    """Store the URL of a REST API and a token for it. You are prompted for the token, or it is read
+    from stdin; it is never an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})
@@ -39,12 +39,12 @@ def login(
     Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json("GET", "/jobtypes")
     file = settings.path()
     settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
-    say(f"{server} and its token are stored in {file}, readable by you alone")
+    say(f"{server} and its token are stored in {file}, which only you can read")
 
 
 def logout() -> None:
-    """Forget the stored REST API and its token. The token stays valid until the REST API's owner
-    revokes it."""
+    """Remove the stored URL and token of the REST API. The token stays valid until the REST
+    API's owner revokes it."""
     file = settings.path()
     stored = settings.read(file)
     if "token" not in stored and "server" not in stored:

@@ -23,7 +23,7 @@ POLL_SECONDS = 0.5
 STATUS_ATTEMPTS = 60
 
 Tail = Annotated[
-    int | None, typer.Option("--tail", min=0, help="Only this many lines from the end.")
+    int | None, typer.Option("--tail", min=0, help="Show only this many lines from the end.")
 ]
 LogSince = Annotated[
     str | None,
@@ -31,7 +31,7 @@ LogSince = Annotated[
         "--since",
         metavar="DURATION",
         callback=options.read_moment,
-        help="Only lines newer than this: 90s, 10m, 2h.",
+        help="Show only lines newer than this: 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[
@@ -40,15 +40,17 @@ SinceTime = Annotated[
         "--since-time",
         metavar="TIME",
         callback=options.read_moment,
-        help="Only lines since this time (RFC 3339).",
+        help="Show only lines since this time (RFC 3339).",
     ),
 ]
 Timestamps = Annotated[bool, typer.Option("--timestamps", help="Start each line with its time.")]
 Grep = Annotated[
     str | None,
-    typer.Option("--grep", metavar="REGEXP", help="Only lines that match this regular expression."),
+    typer.Option(
+        "--grep", metavar="REGEXP", help="Show only lines that match this regular expression."
+    ),
 ]
-Raw = Annotated[bool, typer.Option("--raw", help="The log exactly as the pod printed it.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Print the log exactly as the pod printed it.")]
 LogFormat = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,7 @@ from codexrun_cli import context, options, output, run_selection
 
 
 def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
-    """Open a run's page of the web console in the browser."""
+    """Open a run's page in the web console."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -15,7 +15,7 @@ from codexrun_cli.output.table import Column
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Prompts in the cluster, and in a folder that becomes manifests.",
+    help="Work with prompts, in the cluster or in a directory of source files.",
 )
 
 
@@ -25,30 +25,30 @@ Directory = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder with prompts/index.json and configs/jobs/*.yaml; default: the current one.",
+        help="Directory with prompts/index.json and configs/jobs/*.yaml; default: the current one.",
         show_default=False,
     ),
 ]
 
 
 @app.command(
-    short_help="Print the manifests of a folder.",
+    short_help="Print the manifests of a directory.",
     epilog="""\b
 Examples:
   codexrun prompts manifests | kubectl apply -n codexrun -f -
   codexrun prompts manifests ../team-prompts -n codexrun > codexrun.yaml
 
-The same folder always gives the same bytes, so the output can be committed for Flux or Argo CD.""",
+The same directory always gives the same output, so you can commit it for Flux or Argo CD.""",
 )
 def manifests(
     ctx: typer.Context,
     directory: Directory = Path(),
 ) -> None:
-    """Print the manifests of a folder: a ConfigMap per prompt version, and the job types.
+    """Print the manifests of a directory: a ConfigMap per prompt version, and the job types.
 
-    With -n NAME, every object gets that namespace. Each job type gets the sha256 of the
+    -n NAME sets the namespace of every object. Each job type gets the sha256 of the
     prompt version it names, so that a run uses the reviewed text or does not start. Nothing is
-    printed if anything in the folder is wrong.
+    printed if anything in the directory is wrong.
     """
     from codexrun_core.prompts.manifests import to_yaml
 
@@ -58,14 +58,14 @@ def manifests(
 
 
 @app.command(
-    short_help="Check a folder and say what is wrong.",
+    short_help="Check a directory and report all problems.",
     epilog="""\b
 Examples:
   codexrun prompts verify
   codexrun prompts verify ../team-prompts
   codexrun prompts verify --since origin/main
 
-All problems are printed, one per line, with file, field and fix.""",
+Each problem is printed on one line, with the file, the field and the fix.""",
 )
 def verify(
     directory: Directory = Path(),
@@ -80,7 +80,7 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a folder: checksums, versions, and that each job type is valid and uses an existing
+    """Check a directory: checksums, versions, and that each job type is valid and uses an existing
     prompt."""
     folder = prompt_source.load_folder(directory)
     if since is not None:
@@ -98,7 +98,7 @@ def verify(
     typer.echo(f"OK: {_count(texts, 'prompt version')}, {_count(job_types, 'job type')}")
 
 
-FOLDER_HELP = "Read this folder instead of the cluster."
+FOLDER_HELP = "Read this directory instead of the cluster."
 From = Annotated[
     Path | None,
     typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP),
@@ -135,7 +135,7 @@ def show(ctx: typer.Context, prompt: Prompt, folder: From = None) -> None:
 
 @app.command("diff")
 def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None) -> None:
-    """Show what differs between two versions; exit with 1 if anything does."""
+    """Show the differences between two versions; exit with 1 if there are any."""
     import difflib
 
     (old, text) = prompt_source.read_text(ctx, before, folder)
@@ -195,7 +195,7 @@ def add(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="The folder that contains prompts/.",
+            help="Directory that contains prompts/.",
         ),
     ] = Path(),
 ) -> None:
@@ -221,8 +221,8 @@ def add(
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set in a job type"
-        f" prompt.version: {published.version}"
+        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set prompt.version:"
+        f" {published.version} in a job type"
     )
 
 

@@ -21,15 +21,15 @@ RUNS_PER_TRANSACTION = 100
 def export_runs() -> None:
     """Print every run of the registry as JSON lines.
 
-    For a backup, or for `codexrun import` into another database. It reads the
-    database directly, so run it where the database is:
+    Use it for a backup, or to move runs to another database with `codexrun
+    import`. The command reads the database directly, so run it where the database is:
 
     \b
       kubectl exec -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli export > runs.jsonl
 
     CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are files
-    in the folder `archive` of the same volume.
+    in the directory `archive` of the same volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -37,10 +37,10 @@ def export_runs() -> None:
 
 
 def import_runs() -> None:
-    """Read a file written by `codexrun export` from stdin into the registry.
+    """Import runs into the registry from stdin, in the format of `codexrun export`.
 
-    Existing rows are kept, so an interrupted import can simply be repeated. The REST API may use
-    the database at the same time:
+    Existing rows are kept, so you can repeat an interrupted import. The REST API can keep
+    running meanwhile. Example:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\
@@ -114,7 +114,7 @@ def _problems() -> Iterator[None]:
         yield
     except BadExport as error:
         raise CommandError(
-            Code.FAILED, str(error), hint="runs from earlier lines may already be imported"
+            Code.FAILED, str(error), hint="runs from earlier lines may already have been imported"
         ) from None
     except SchemaError as error:
         raise CommandError(Code.FAILED, str(error)) from None

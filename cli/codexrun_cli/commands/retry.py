@@ -24,7 +24,9 @@ def retry(
     changes: options.ChangeOptions,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue its Codex thread instead of starting a new one."),
+        typer.Option(
+            "--resume", help="Continue the run's Codex thread instead of starting a new one."
+        ),
     ] = False,
     reject: options.Reject = False,
     key: options.Key = None,
@@ -38,7 +40,7 @@ def retry(
         bool,
         typer.Option(
             "--all",
-            help="With a filter: also include runs that were already retried or would fail again.",
+            help="With a filter: include runs that were already retried or would fail again.",
         ),
     ] = False,
     dry_run: options.DryRun = False,
@@ -46,7 +48,7 @@ def retry(
     following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
-    """Run an ended run again: start a new run with the same spec, except for what you change here.
+    """Retry a run that has ended: start a new run with the same spec, apart from your changes.
     A filter without --status selects failed runs."""
     from codexrun_cli.transports.connection import opened
 
@@ -88,8 +90,8 @@ def retry(
             return
         if following.mode != "detach":
             usage(
-                "--wait, --watch and --follow are for one run; wait for several with `codexrun"
-                " wait`"
+                "--wait, --watch and --follow work with one run only; wait for several with"
+                " `codexrun wait`"
             )
         skipped = {} if everything or names else futile(runs, _retries(transport, runs))
         results = [

@@ -35,7 +35,7 @@ def start(
         str | None, typer.Option(metavar="URL", help="Git repository to work on.")
     ] = None,
     ref: Annotated[
-        str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")
+        str | None, typer.Option(metavar="REF", help="Branch, tag or commit of the repository.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; generated if omitted.")] = None,
     priority: Annotated[
@@ -59,13 +59,13 @@ def start(
         typer.Option(
             "--dry-run",
             metavar="client|server",
-            help="Only print the CodexRun; with server, also have the cluster check it.",
+            help="Only print the CodexRun; --dry-run=server also has the cluster check it.",
         ),
     ] = None,
     fmt: options.Output = None,
 ) -> None:
     """Start a run. It waits in the queue if every slot is taken, unless --reject is given. On a
-    terminal, you are asked for missing inputs."""
+    terminal, you are prompted for missing inputs."""
     output_format = output.parse(fmt)
     asks = interactive() and dry_run is None
     if job_type is None and not asks:
@@ -154,7 +154,10 @@ def _print_manifest(
     ctx: typer.Context, request: Json, side: str, output_format: output.Format
 ) -> None:
     if side not in ("client", "server"):
-        usage(f'--dry-run "{side}": write client (print it) or server (have the cluster check it)')
+        usage(
+            f'"{side}" is not a valid value for --dry-run; use client (print the run) or server'
+            " (also have the cluster check it)"
+        )
     flags = context.flags(ctx)
     if side == "server":
         from codexrun_cli.transports.connection import opened

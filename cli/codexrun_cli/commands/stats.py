@@ -45,7 +45,7 @@ def stats(
     ] = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show the number of runs, success rate, tokens and cost. Needs the REST API, which also keeps
+    """Show the number of runs, success rate, tokens and cost. Needs the REST API, which also counts
     runs whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 

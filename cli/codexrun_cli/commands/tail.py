@@ -39,7 +39,7 @@ def tail(
     level: Level = None,
     exit_status: ExitStatus = False,
 ) -> None:
-    """Follow the log of one run, or of all current runs with the run's name before each line."""
+    """Follow the log of one run, or of all active runs, with the run's name before each line."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -22,7 +22,7 @@ def wait(
         typer.Option(
             "--for",
             metavar="phase=STATUS",
-            help="Wait for this status instead of the end.",
+            help="Wait for this status instead of the end of the run.",
         ),
     ] = None,
     timeout: options.Timeout = None,

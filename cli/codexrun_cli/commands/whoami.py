@@ -8,10 +8,10 @@ from codexrun_cli.transports.connection import opened, settings_of
 
 
 def whoami(ctx: typer.Context) -> None:
-    """Print the name that your runs are recorded under, and the server."""
+    """Print the name under which your runs are recorded, and the server."""
     flags = context.flags(ctx)
     with opened(flags) as transport:
         user = transport.user()
     settings = settings_of(flags)
     output.write(f"{user}\n")
-    say(f"at {settings.server}" if settings.server else "at the cluster of your kubeconfig")
+    say(f"at {settings.server}" if settings.server else "in the cluster of your kubeconfig")

@@ -68,8 +68,8 @@ def _parts(
     yield from _endpoint(get, namespace, environment, change)
     yield ok(
         "image",
-        f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says"
-        " otherwise",
+        f"agents use image {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type"
+        " says otherwise",
     )
 
 
@@ -94,7 +94,7 @@ def _endpoint(
     if proxy := environment.get("CODEXRUN_MODEL_PROXY"):
         parts = urlsplit(proxy)
         if parts.scheme in ("http", "https") and parts.hostname:
-            yield ok("proxy", f"gates reach the model at {parts.scheme}://{parts.netloc}")
+            yield ok("proxy", f"gates reach the model through {parts.scheme}://{parts.netloc}")
         else:
             yield failed(
                 "proxy",
@@ -122,7 +122,9 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
     except (ssl.SSLError, ValueError):
         count = 0
     if not count:
-        return failed("ca", f"{key} of ConfigMap {name} has no certificate of a CA (PEM)", replace)
+        return failed(
+            "ca", (f"{key} of ConfigMap {name} contains no CA certificate in PEM format"), replace
+        )
     return ok("ca", f"{count} certificates in ConfigMap {name}")
 
 
@@ -186,8 +188,8 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
     if isinstance(group, CommandError):
         return note(
             "metrics",
-            "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it"
-            " and then",
+            "no Prometheus Operator in this cluster; scrape the ports named metrics, or install"
+            " the operator and then",
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"

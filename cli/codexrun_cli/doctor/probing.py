@@ -26,7 +26,7 @@ def probe(transport: Any, job_types: list[Json]) -> Json:
     """Start a run and wait for its end; model and key are those of the first job type."""
     if not job_types:
         return note(
-            "probe", "not sent: it needs a job type, which names the model, and there is none"
+            "probe", "not sent: the probe uses the model of a job type, and there are no job types"
         )
     kube = transport.kube
     call = transport.loop.call

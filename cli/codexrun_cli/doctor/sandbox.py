@@ -40,11 +40,11 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     if enforced != "restricted":
         return note(
             "sandbox",
-            "the pod is the sandbox; pods of runs are restricted, the namespace enforces"
-            f" {enforced} for others",
+            "the pod is the sandbox; run pods meet the restricted standard, and the namespace"
+            f" enforces {enforced} for other pods",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
-    note_on_own = "" if own else ", and no job type uses Codex's own as well"
+    note_on_own = "" if own else ", and no job type uses Codex's own sandbox as well"
     return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
 
 

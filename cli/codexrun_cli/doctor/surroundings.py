@@ -23,7 +23,7 @@ def examine(get: Get, namespace: str, job_types: list[Json]) -> Iterator[Json]:
     if hosts := git_hosts(job_types):
         yield ok(
             "git",
-            f"runs may clone from {', '.join(hosts)}; whether they answer shows only in a run",
+            f"runs may clone from {', '.join(hosts)}; only a run shows whether they can be reached",
         )
     quotas = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/resourcequotas")["items"])
     ranges = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/limitranges")["items"])
@@ -54,7 +54,7 @@ def git_credentials(body: Json | CommandError, secret: str, namespace: str) -> J
     if missing:
         fix = f"kubectl delete secret {secret} -n {namespace} && {fix}"
         return failed("git", f"Secret {secret} has no {' and no '.join(missing)}", fix)
-    return ok("git", f"Secret {secret} has username and password")
+    return ok("git", f"Secret {secret} has a username and a password")
 
 
 def quota_room(
@@ -91,8 +91,8 @@ def quota_room(
                     failed(
                         "quota",
                         f"ResourceQuota {name} requires limits.cpu for every container, but job"
-                        f" types {names} have none; jobs.gate.resources and jobs.clone.resources"
-                        " of the chart need it too",
+                        f" types {names} have none; jobs.gate.resources and jobs.clone.resources in"
+                        " the chart need it too",
                         f"kubectl patch codexjobtype {without[0]} -n {namespace} --type=merge"
                         """ -p '{"spec":{"resources":{"limits":{"cpu":"2"}}}}'""",
                     )

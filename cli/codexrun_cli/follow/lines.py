@@ -165,7 +165,9 @@ class Reader:
         output = text.split("\n") if text else []
         if len(output) > self._max_output_lines:
             hidden = len(output) - self._max_output_lines
-            lines.append(DisplayLine("output", f"... {hidden} lines before these; --raw has all"))
+            lines.append(
+                DisplayLine("output", f"... {hidden} earlier lines hidden; --raw shows all")
+            )
         lines += [DisplayLine("output", line) for line in output[-self._max_output_lines :]]
         if item.status == events.DECLINED:
             return [*lines, DisplayLine("bad", "declined")]

@@ -68,8 +68,8 @@ def _expressions(argument: str) -> list[str]:
     for text in texts:
         if text.partition(" ")[0] in ("range", "end"):
             raise typer.BadParameter(
-                f"{{{text}}} is not supported; {{.runs[*].name}} has all values of a list,"
-                " -o custom-columns=NAME:.name,STATUS:.status a line for each"
+                f"{{{text}}} is not supported; use {{.runs[*].name}} for all values of a list, or"
+                " -o custom-columns=NAME:.name,STATUS:.status for one line each"
             )
     return [text for text in texts if not _TEXT.fullmatch(text)]
 

@@ -263,4 +263,4 @@ def _usage(usage: Usage) -> str:
         return text
     at_most = usage.get("at_most_tokens") or 0
     bound = f"; {at_most} at most" if at_most > usage["total_tokens"] else ""
-    return f"{text}, estimated: some answers were cut off{bound}"
+    return f"{text}, estimated: some responses were cut off{bound}"

@@ -147,7 +147,10 @@ def check_not_restored(path: str, *, known: int, listed: int) -> None:
     """
     if listed < known:
         log.error("etcd.restored", extra=fields(path=path, known=known, listed=listed))
-        raise EtcdRestored(f"the list of {path} has version {listed}, older than {known} before")
+        raise EtcdRestored(
+            f"the list of {path} has resource version {listed}, which is older than the previous"
+            f" one, {known}"
+        )
 
 
 def _without_large_parts(item: Json) -> Json:

@@ -53,7 +53,8 @@ class PriceFile:
             return parse_prices(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise PricesError(
-                f"{path}: cannot be read: {error}; the chart's prices.configMap names it"
+                f"{path}: cannot be read: {error}; check the ConfigMap that the chart's"
+                " prices.configMap names"
             ) from None
 
     @staticmethod

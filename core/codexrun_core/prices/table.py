@@ -30,9 +30,11 @@ def _micro(value: object) -> int:
     try:
         micro = Decimal(str(value)) * 1_000_000
     except InvalidOperation:
-        raise ValueError("must be US dollars, such as 0.125") from None
+        raise ValueError("must be an amount in US dollars, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError("must be US dollars from 0 to 1000000, with at most six decimals")
+        raise ValueError(
+            "must be an amount in US dollars from 0 to 1000000, with at most six decimal places"
+        )
     return int(micro)
 
 
@@ -190,7 +192,7 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         table = PriceTable.model_validate(values)
     except yaml.YAMLError as error:
         raise PricesError(
-            f"{file_name}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
+            f"{file_name}: not valid YAML: {' '.join(str(error).split())}; correct the file"
         ) from None
     except ValidationError as error:
         lines = [
@@ -204,7 +206,9 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         *((fee.tool, fee.valid_from) for fee in table.fees),
     ):
         if (name, first_day) in keys:
-            raise PricesError(f"{file_name}: {name} has two prices from {first_day}; remove one")
+            raise PricesError(
+                f"{file_name}: {name} has two prices that apply from {first_day}; remove one"
+            )
         keys.add((name, first_day))
     return table
 

@@ -51,8 +51,8 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
             out.write(text.encode())
     except FileExistsError:
         problem = (
-            f"prompts/{path}: already exists, but no index entry names it; remove the file or add"
-            " an entry"
+            f"prompts/{path}: already exists, but the index has no entry for it; remove the file,"
+            " or add an entry"
         )
         raise FolderError([problem]) from None
     before = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else "{}"

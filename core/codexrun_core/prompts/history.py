@@ -57,10 +57,10 @@ def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
         number = max(v.number for v in now.versions[name].values()) + 1
         problems.append(
             f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in"
-            f" {published.commit.short}, and is sha256:{current.sha256} now (changed {when}). Runs"
-            " are recorded with this version, and its ConfigMap is immutable: restore the text"
-            f" and the entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and"
-            f" add the new text as v{number}"
+            f" {published.commit.short}, but is now sha256:{current.sha256} (changed {when}). A"
+            " published version never changes: restore the text and the entry (git show"
+            f" {published.commit.id[:9]}:./prompts/{published.path}), and add the new text as"
+            f" v{number}"
         )
     return problems
 
@@ -124,7 +124,7 @@ def _git(folder: Path, *arguments: str) -> str:
             encoding="utf-8",
         )
     except OSError as error:
-        raise FolderError([f"git cannot be run: {error.strerror}; install it"]) from None
+        raise FolderError([f"cannot run git: {error.strerror}; install git"]) from None
     if process.returncode != 0:
         raise FolderError(
             [f"{folder}: git {arguments[0]}: {' '.join(process.stderr.split()) or 'failed'}"]

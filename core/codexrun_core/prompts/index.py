@@ -25,7 +25,9 @@ INDEX = "index.json"
 MAX_PROMPT_BYTES = 128 * 1024
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-NAME_RULE = 'use at most 63 of a-z, 0-9 and "-", without "-" at either end'
+NAME_RULE = (
+    'use at most 63 lowercase letters, digits and "-", beginning and ending with a letter or digit'
+)
 _VERSION = re.compile(r"v[1-9][0-9]{0,6}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -77,12 +79,12 @@ class PromptIndex:
         if name not in self.versions:
             choices = ", ".join(self.versions) or "none"
             raise LookupError(
-                f'prompt "{name}" is not in the index; add it there, or name one of: {choices}'
+                f'prompt "{name}" is not in the index; add it there, or use one of: {choices}'
             )
         if version not in self.versions[name]:
             choices = ", ".join(self.versions[name])
             raise LookupError(
-                f'prompt "{name}" has no version "{version}"; add it to the index, or name one of:'
+                f'prompt "{name}" has no version "{version}"; add it to the index, or use one of:'
                 f" {choices}"
             )
         return self.versions[name][version]
@@ -111,15 +113,18 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
         )
     except FileNotFoundError:
         raise FolderError(
-            [f'{location}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
+            [
+                f'{location}: not found; create it in the form {{"<prompt>": [{{"version": "v1",'
+                ' "path": …}]}'
+            ]
         ) from None
     except (OSError, ValueError) as error:
-        raise FolderError([f"{location}: not readable as JSON: {error}; fix it there"]) from None
+        raise FolderError([f"{location}: not valid JSON: {error}; correct the file"]) from None
     if not isinstance(names, dict):
         raise FolderError(
             [
-                f'{location}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
-                " …}]}"
+                f'{location}: must be an object whose keys are prompt names: {{"<prompt>":'
+                ' [{"version": "v1", …}]}'
             ]
         )
 
@@ -130,8 +135,8 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
             problems.append(f'{location}: "{name}" is not a valid name for a prompt; {NAME_RULE}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
-                f"{location}: {name}: must be a list with at least one version; add one or remove"
-                " the name"
+                f"{location}: {name}: must be a list with at least one version; add a version, or"
+                " remove the prompt"
             )
         else:
             readable, faults = _versions(folder, location, name, entries)
@@ -157,8 +162,7 @@ def _versions(
         version = entry["version"]
         if version in versions:
             problems.append(
-                f'{field}.version: "{version}" appears twice; a version is published once,'
-                " remove one"
+                f'{field}.version: "{version}" appears twice; remove one of the entries'
             )
             continue
         if versions and int(version[1:]) < next(reversed(versions.values())).number:
@@ -184,7 +188,7 @@ def _versions(
         if entry["checksum"] != f"sha256:{actual}":
             new = _next_version(entries)
             problems.append(
-                f"{field}.checksum: {entry['path']} has sha256:{actual}, the index says"
+                f"{field}.checksum: {entry['path']} has sha256:{actual}, but the index says"
                 f" {entry['checksum']}; a published version never changes: restore the file and add"
                 f" the new text as {new}, or correct the checksum if this version was never"
                 " published"
@@ -213,10 +217,10 @@ def _field_problems(field: str, entry: object) -> list[str]:
 
 _FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
-    "path": 'name the text\'s file relative to the index, such as "hello/v1.md"',
+    "path": 'give the path of the text file relative to the index, such as "hello/v1.md"',
     "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
     "owner": "name the owner of this text, in 1 to 200 characters on one line",
-    "updated_at": 'write the day as "YYYY-MM-DD"',
+    "updated_at": 'write the date as "YYYY-MM-DD"',
 }
 
 
@@ -253,7 +257,9 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     file = folder / path
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
-        return None, [f"{field}.path: {path} points outside the folder; put the file itself there"]
+        return None, [
+            f"{field}.path: {path} points outside the prompts directory; put the file itself there"
+        ]
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -274,10 +280,8 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         return None, [f"{field}.path: {path} is not UTF-8 (byte {error.start}); save it as UTF-8"]
     if "\0" in decoded:
         return None, [
-            (
-                f"{field}.path: {path} contains a NUL character, which cannot be sent to a model;"
-                " remove it"
-            )
+            f"{field}.path: {path} contains a NUL character, which cannot be sent to a model;"
+            " remove it"
         ]
     return text, []
 

@@ -117,7 +117,10 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
     """
     if file.suffix != ".yaml":
         raise FolderError(
-            [f"{location}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
+            [
+                f"{location}: job types are read from .yaml files; rename this file to"
+                f" {file.stem}.yaml"
+            ]
         )
     from codexrun_core.schemas.inputs import unfilled_placeholders  # late, as below
 
@@ -147,8 +150,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
     if prompt.setdefault("sha256", version.sha256) != version.sha256:
         problems.append(
             f"{location}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of"
-            f" {version.name} {version.version}, which is {version.sha256}; correct it, or leave it"
-            " out and it will be filled in"
+            f" {version.name} {version.version}, which is {version.sha256}; correct the value, or"
+            " leave it out to have it filled in"
         )
     problems += [
         f"{location}: {problem}"
@@ -193,22 +196,31 @@ def _parse(location: str, file: Path) -> Manifest:
         ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FolderError(
-            [f"{location}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
+            [f"{location}: not valid YAML: {' '.join(str(error).split())}; correct the file"]
         ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise FolderError(
-            [f"{location}: must hold one CodexJobType; put each job type into its own file"]
+            [
+                f"{location}: must contain exactly one CodexJobType; put each job type in its own"
+                " file"
+            ]
         )
     try:
         manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
     except (TypeError, ValueError) as error:
         raise FolderError(
-            [f"{location}: has a value that JSON cannot represent ({error}); write it as a string"]
+            [
+                f"{location}: contains a value that JSON cannot represent ({error}); write it as a"
+                " string"
+            ]
         ) from None
     for field, expected in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
         if manifest.get(field) != expected:
             raise FolderError(
-                [f"{location}: {field}: must be {expected}; write that, or move the file elsewhere"]
+                [
+                    f"{location}: {field}: must be {expected}; correct it, or move the file out of"
+                    " this directory"
+                ]
             )
     return manifest
 
@@ -240,8 +252,8 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     if last in ("int", "str"):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(map(str, steps))}: {json.dumps(detail['input'])} is neither an integer nor"
-            ' a string; write a string, such as "500m"'
+            f"{'.'.join(map(str, steps))}: {json.dumps(detail['input'])} is neither a whole number"
+            ' nor a string; write a string, such as "500m"'
         )
     return explain_field(detail, "manifest")
 

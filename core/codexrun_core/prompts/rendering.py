@@ -19,7 +19,7 @@ class UnknownPlaceholderError(ValueError):
     def __init__(self, name: str) -> None:
         """`name`: the placeholder, without braces."""
         super().__init__(
-            f"the prompt's placeholder {{{{{name}}}}} has no input of that name; give inputs.{name}"
+            f"the prompt's placeholder {{{{{name}}}}} has no input of that name; set inputs.{name}"
         )
         self.name = name
 

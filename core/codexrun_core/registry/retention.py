@@ -35,8 +35,8 @@ class Retention(Database):
         changed = 0
         is_terminal = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
-            "the CodexRun was deleted while the REST API was not watching; how the run ended is not"
-            " known (last seen: "
+            "the CodexRun was deleted while the REST API was not watching; how the run ended is"
+            " unknown (last known status: "
         )
         values = {
             "deleted_at": now,

@@ -53,14 +53,13 @@ def check(connection: sa.Connection) -> None:
         if not obstacles:
             return
         raise SchemaError(
-            f"registry: a newer codexrun has migrated the database to schema {revision!r}; this"
-            f" version supports {newest} and cannot use the newer one ({'; '.join(obstacles)}):"
-            " install the version that migrated it, or a later one, or restore the backup made"
-            " before the upgrade"
+            f"registry: a newer codexrun has migrated the database to schema {revision!r}, which"
+            f" this version cannot use ({'; '.join(obstacles)}). Install the version that migrated"
+            " the database, or a later one, or restore the backup made before the upgrade"
         )
     raise SchemaError(
-        f"registry: schema {revision} is older than {newest}, and this version needs the newer"
-        " one; migrate it (the REST API does so when it starts)"
+        f"registry: schema {revision} is older than {newest}, which this version needs; migrate the"
+        " database (the REST API does so when it starts)"
     )
 
 

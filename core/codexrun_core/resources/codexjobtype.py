@@ -42,13 +42,13 @@ class PromptRef(Part):
     """A version of a prompt, stored in the cluster as an immutable ConfigMap."""
 
     name: Annotated[Name, Field(description="The prompt's name.")]
-    version: Annotated[PromptVersion, Field(description="Its version: v1, v2, ...")]
+    version: Annotated[PromptVersion, Field(description="The prompt's version: v1, v2, ...")]
     sha256: Annotated[
         Sha256 | None,
         Field(
             description=(
-                "Digest of the prompt's text; a run is Rejected when the stored text differs"
-                " from it."
+                "SHA-256 digest of the prompt's text; a run is Rejected if the stored text has a"
+                " different digest."
             )
         ),
     ] = None
@@ -90,8 +90,8 @@ class GitAccess(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret of type kubernetes.io/basic-auth (username, password), seen by the clone"
-                " step only."
+                "Secret of type kubernetes.io/basic-auth (username, password), which only the"
+                " clone step can read."
             )
         ),
     ] = None
@@ -101,8 +101,8 @@ class GitAccess(Part):
             ge=1,
             le=1_000_000,
             description=(
-                "Number of commits to clone, of the run's ref only; the whole history of all"
-                " branches if absent. The agent cannot fetch more later."
+                "Number of commits of the run's ref to clone; the whole history of all branches if"
+                " absent. The agent cannot fetch more later."
             ),
         ),
     ] = None
@@ -132,10 +132,10 @@ class SecretKeyRef(Part):
     """One key of a Secret in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The Secret's name.")]
-    key: Annotated[DataKey, Field(description="A key of its data.")]
+    key: Annotated[DataKey, Field(description="The key in the Secret.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without it; the variable is unset in that case."),
+        Field(description="Whether runs may start without the key; the variable is then unset."),
     ] = False
 
 
@@ -143,10 +143,10 @@ class ConfigMapKeyRef(Part):
     """One key of a ConfigMap in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The ConfigMap's name.")]
-    key: Annotated[DataKey, Field(description="A key of its data.")]
+    key: Annotated[DataKey, Field(description="The key in the ConfigMap.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without it; the variable is unset in that case."),
+        Field(description="Whether runs may start without the key; the variable is then unset."),
     ] = False
 
 
@@ -158,7 +158,7 @@ class EnvSource(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.secretKeyRef) != has(self.configMapKeyRef)",
-                    "spec.env valueFrom needs either secretKeyRef or configMapKeyRef; give one of"
+                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set one of"
                     " them",
                 )
             ]
@@ -184,7 +184,7 @@ class EnvVar(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "spec.env: each variable needs either value or valueFrom; give one of them",
+                    "spec.env: each variable needs either value or valueFrom; set one of them",
                 )
             ]
         }
@@ -201,8 +201,8 @@ class EnvVar(Part):
                     cel(
                         "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR',"
                         " 'LD_PRELOAD'])",
-                        "spec.env name is reserved: HOME, PATH, TMPDIR, LD_PRELOAD and all names"
-                        " that start with CODEX are set by codexrun; choose another name",
+                        "spec.env: HOME, PATH, TMPDIR, LD_PRELOAD and all names that start with"
+                        " CODEX are reserved for codexrun; choose another name",
                     )
                 ]
             },
@@ -254,13 +254,13 @@ class Sizes(Part):
     home: Annotated[
         Size, Field(description="Size of the agent's HOME, which holds the caches of its tools.")
     ] = "2Gi"
-    tmp: Annotated[Size, Field(description="Of /tmp.")] = "2Gi"
+    tmp: Annotated[Size, Field(description="Size of /tmp.")] = "2Gi"
     shared_memory: Annotated[
         Size | None,
         Field(
             description=(
-                "Size of /dev/shm, for browsers and databases; counts towards the memory limit."
-                " The default of the node's runtime, usually 64 MiB, if absent."
+                "Size of /dev/shm, for browsers and databases; counts towards the memory limit. If"
+                " absent, the default of the node's container runtime, usually 64 MiB."
             )
         ),
     ] = None
@@ -286,7 +286,11 @@ class Toleration(Part):
     ] = None
     toleration_seconds: Annotated[
         int | None,
-        Field(description="For NoExecute: how long the taint is tolerated; forever if absent."),
+        Field(
+            description=(
+                "For NoExecute: seconds for which the taint is tolerated; forever if absent."
+            )
+        ),
     ] = None
 
 
@@ -331,8 +335,8 @@ class PodTemplate(Part):
 
 
 class McpServer(Part):
-    """An MCP server that Codex starts or reaches. Its tools may be called only where allowedTools
-    says so."""
+    """An MCP server that Codex starts or connects to. Codex may call only the tools that
+    allowedTools lists."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -340,11 +344,11 @@ class McpServer(Part):
                 cel(
                     "has(self.command) != has(self.url)",
                     "spec.mcpServers: each server needs either command (a program in the agent's"
-                    " image) or url; give one of them",
+                    " image) or url; set one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
-                    "spec.mcpServers: bearerTokenEnv goes with url; use env for a command",
+                    "spec.mcpServers: bearerTokenEnv works only with url; for a command, use env",
                 ),
             ]
         }
@@ -356,7 +360,7 @@ class McpServer(Part):
             min_length=1,
             max_length=32,
             pattern=f"^{tools.SERVER_PATTERN}$",
-            description="The name used in allowedTools: letters and digits.",
+            description="The name used in allowedTools: lowercase letters and digits.",
         ),
     ]
     command: Annotated[
@@ -364,7 +368,7 @@ class McpServer(Part):
         Field(
             min_length=1,
             max_length=64,
-            description="Program and arguments, run beside Codex in the agent's container.",
+            description="Program and arguments; the program runs in the agent's container.",
         ),
     ] = None
     url: Annotated[
@@ -372,7 +376,7 @@ class McpServer(Part):
         Field(
             max_length=1024,
             pattern=r"^https?://[^\s@?#]+$",
-            description="URL of a server that speaks streamable HTTP.",
+            description="URL of a server that uses the streamable HTTP transport.",
         ),
     ] = None
     env: Annotated[
@@ -400,8 +404,7 @@ class McpServer(Part):
             ge=1,
             le=7 * DAY,
             description=(
-                "Seconds that a tool call may take; as long as the run (limits.timeoutSeconds) if"
-                " absent."
+                "Seconds that a tool call may take; the run's limits.timeoutSeconds if absent."
             ),
         ),
     ] = None
@@ -411,7 +414,7 @@ ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
 class JobTypeSpec(Part):
-    """The kind of work, its prompt and its limits."""
+    """What the runs of this job type do, and their limits."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -429,14 +432,15 @@ class JobTypeSpec(Part):
                     "!has(self.allowedTools) || self.allowedTools.all(t, !t.startsWith('mcp:') ||"
                     " (has(self.mcpServers) && self.mcpServers.exists(s, t == 'mcp:' + s.name ||"
                     " t.startsWith('mcp:' + s.name + '/'))))",
-                    "spec.allowedTools names an MCP server that spec.mcpServers does not have; add"
-                    " it there",
+                    "spec.allowedTools names an MCP server that is not in spec.mcpServers; add the"
+                    " server there",
                 ),
                 cel(
                     "!has(self.mcpServers) || self.mcpServers.all(s, (!has(s.env) || s.env.all(n,"
                     " has(self.env) && self.env.exists(e, e.name == n))) && (!has(s.bearerTokenEnv)"
                     " || (has(self.env) && self.env.exists(e, e.name == s.bearerTokenEnv))))",
-                    "spec.mcpServers names a variable that spec.env does not have; add it there",
+                    "spec.mcpServers names a variable that is not in spec.env; add the"
+                    " variable there",
                 ),
             ]
         }
@@ -444,7 +448,10 @@ class JobTypeSpec(Part):
 
     description: Annotated[
         str | None,
-        Field(max_length=1024, description="Human-readable description of what these runs do."),
+        Field(
+            max_length=1024,
+            description=("Human-readable description of what the runs of this job type do."),
+        ),
     ] = None
     prompt: PromptRef
     inputs_schema: Annotated[
@@ -464,7 +471,7 @@ class JobTypeSpec(Part):
             max_length=256,
             description=(
                 "Title of a run in lists, with placeholders for inputs, such as Review {{ref}}. If"
-                " absent, the first input that is a string or a number."
+                " absent, the title is the first input that is a string or a number."
             ),
         ),
     ] = None
@@ -472,8 +479,8 @@ class JobTypeSpec(Part):
         AnyJson | None,
         Field(
             description=(
-                "JSON Schema (2020-12) that the final message must match, as JSON. Codex gets the"
-                " schema, and a run whose answer does not match it fails."
+                "JSON Schema (2020-12) of the final message. If set, Codex gets the schema, and a"
+                " run fails unless its final message is JSON that matches the schema."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -493,8 +500,9 @@ class JobTypeSpec(Part):
             ge=16,
             le=1_000_000_000,
             description=(
-                "Maximum number of output tokens per answer, for a model whose endpoint rejects a"
-                " higher max_output_tokens. If absent, the price table's value, else 128000."
+                "Maximum number of output tokens per response, for a model whose endpoint rejects"
+                " a higher max_output_tokens. If absent, the value in the price table, or else"
+                " 128000."
             ),
         ),
     ] = None
@@ -516,17 +524,17 @@ class JobTypeSpec(Part):
             )
         ),
     ] = False
-    limits: Annotated[Limits, Field(description="Maximum and default of every run's limits.")] = (
-        Limits()
-    )
+    limits: Annotated[
+        Limits, Field(description=("Limits of each run of this job type; a run can lower them."))
+    ] = Limits()
     allowed_tools: Annotated[
         list[ToolEntry] | None,
         Field(
             max_length=64,
             description=(
                 "What the agent may use: shell, apply_patch, web_search, view_image, mcp:<server>"
-                " for all tools of an MCP server, mcp:<server>/<tool> for one. shell and"
-                " apply_patch if absent; none if empty."
+                " for all tools of an MCP server, or mcp:<server>/<tool> for one tool. If absent,"
+                " shell and apply_patch are allowed; if empty, nothing is."
             ),
         ),
     ] = None
@@ -545,9 +553,10 @@ class JobTypeSpec(Part):
         Literal["pod", "codex"],
         Field(
             description=(
-                "The boundary around the agent's commands. pod: the pod alone. codex: also Codex's"
-                " own sandbox inside it (no network; only /workspace and /tmp are writable); a run"
-                " whose pod does not allow that sandbox fails before Codex starts."
+                "The boundary around the agent's commands. With pod, it is the pod alone. With"
+                " codex, Codex's own sandbox is added inside the pod (no network; only /workspace"
+                " and /tmp are writable); a run whose pod does not allow that sandbox fails before"
+                " Codex starts."
             )
         ),
     ] = "pod"
@@ -555,8 +564,8 @@ class JobTypeSpec(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret with the model's key under api-key, instead of the installation's. Only"
-                " the gate can read it."
+                "Secret with the model's key under api-key, instead of the installation's key."
+                " Only the gate can read it."
             )
         ),
     ] = None
@@ -596,8 +605,8 @@ class JobTypeSpec(Part):
             },
             description=(
                 "Variables of the agent's environment. Values from Secrets are masked in"
-                " everything that is stored; those of fewer than 6 characters are not masked, and"
-                " the run has a warning."
+                " everything that is stored; values of fewer than 6 characters are not masked, and"
+                " the run gets a warning."
             ),
         ),
     ] = None
@@ -607,8 +616,8 @@ class JobTypeSpec(Part):
             min_length=1,
             max_length=512,
             description=(
-                "The agent's image, built on a base with your toolchain; the installation's own if"
-                " absent."
+                "The agent's image, built from a base image with your toolchain; the"
+                " installation's default image if absent."
             ),
         ),
     ] = None
@@ -620,8 +629,8 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Maximum bytes of AGENTS.md files that Codex reads, 0 for none; the rest is cut"
-                " off, and the run has a warning."
+                "Maximum number of bytes of AGENTS.md files that Codex reads, 0 for none; the rest"
+                " is cut off, and the run gets a warning."
             ),
         ),
     ] = 32_768
@@ -641,8 +650,8 @@ class JobTypeSpec(Part):
                 ],
             },
             description=(
-                "Keys of run labels that are copied to its Job and pod, such as team, for cost"
-                " allocation and network policies. A label in podTemplate takes precedence."
+                "Keys of the run labels that are copied to a run's Job and pod, such as team, for"
+                " cost allocation and network policies. A label in podTemplate takes precedence."
             ),
         ),
     ] = None
@@ -661,14 +670,18 @@ class JobTypeSpec(Part):
             max_length=63,
             pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
             description=(
-                "LocalQueue, if your cluster has Kueue: the Jobs get its name as the label"
+                "Name of a LocalQueue, if your cluster has Kueue. The Jobs get it as the label"
                 " kueue.x-k8s.io/queue-name, and start when Kueue admits them."
             ),
         ),
     ] = None
     suspended: Annotated[
         bool,
-        Field(description="While true, no run of this job type starts; running ones continue."),
+        Field(
+            description=(
+                "While true, no run of this job type starts; runs that have started continue."
+            )
+        ),
     ] = False
 
     @property

@@ -69,8 +69,8 @@ class GitWorkspace(Part):
             max_length=255,
             pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$",
             description=(
-                "Branch, tag, full commit, or full ref such as refs/pull/7/head; the repository's"
-                " default branch if absent."
+                "Branch, tag, full commit ID, or full ref such as refs/pull/7/head; the"
+                " repository's default branch if absent."
             ),
         ),
     ] = None
@@ -90,34 +90,40 @@ class Cancel(Part):
         Field(
             min_length=1,
             max_length=MAX_USER_CHARACTERS,
-            description="Who requests it; recorded with the run.",
+            description="Who requested the cancellation; recorded with the run.",
         ),
     ]
     reason: Annotated[
         str | None,
-        Field(min_length=1, max_length=1024, description="The reason; recorded with the run."),
+        Field(
+            min_length=1,
+            max_length=1024,
+            description=("Reason for the cancellation; recorded with the run."),
+        ),
     ] = None
 
 
 class RetryOf(Part):
     """The earlier run that this run retries."""
 
-    name: Annotated[str, Field(min_length=1, max_length=63, description="Its metadata.name.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=63, description="The earlier run's metadata.name.")
+    ]
     uid: Annotated[
         str | None,
         Field(
             max_length=36,
             pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="Its metadata.uid; needed with resume.",
+            description="The earlier run's metadata.uid; required with resume.",
         ),
     ] = None
     resume: Annotated[
         bool | None,
         Field(
             description=(
-                "Continue its Codex thread, from the rollout stored by the REST API, instead of"
-                " starting a new one. Both runs must have the same job type, prompt, model and"
-                " workspace."
+                "Continue the earlier run's Codex thread, using the session file that the REST API"
+                " stored, instead of starting a new one. Both runs must have the same job type,"
+                " prompt, model and workspace."
             )
         ),
     ] = None
@@ -179,7 +185,7 @@ class RunSpec(Part):
     ] = None
     limits: Annotated[
         Limits | None,
-        Field(description="Limits for this run; they can only be lower than the job type's."),
+        Field(description="Limits for this run, which cannot be higher than the job type's."),
     ] = None
     workspace: Workspace | None = None
     when_full: Annotated[
@@ -187,8 +193,8 @@ class RunSpec(Part):
         one_of(*WHEN_FULL),
         Field(
             description=(
-                "What to do when all slots of the job type are taken: Queue waits, Reject ends"
-                " the run at once."
+                "What to do when all slots of the job type are taken: Queue makes the run wait;"
+                " Reject ends it at once."
             )
         ),
     ] = "Queue"
@@ -197,7 +203,10 @@ class RunSpec(Part):
         Field(
             ge=-1000,
             le=1000,
-            description="Runs with a higher priority start first; among equals, the older one.",
+            description=(
+                "Runs with a higher priority start first; among runs of equal priority, the oldest"
+                " one."
+            ),
         ),
     ] = 0
     cancel: Cancel | None = None
@@ -242,11 +251,14 @@ class Usage(Part):
         Field(
             ge=0,
             description=(
-                "Upper bound of totalTokens if part of it is an estimate; absent if it is exact."
+                "Upper bound of totalTokens if part of it is an estimate; absent if totalTokens is"
+                " exact."
             ),
         ),
     ] = None
-    requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
+    requests: Annotated[
+        int, Field(ge=0, description=("Number of requests that reached the model."))
+    ] = 0
     dropped_keys: Annotated[
         int | None,
         Field(
@@ -282,15 +294,15 @@ class Usage(Part):
         bool,
         Field(
             description=(
-                "False if the usage of a response was never seen; an estimate or an upper bound"
-                " was charged instead."
+                "False if the usage of a response was never reported; an estimate or an upper"
+                " bound was charged instead."
             )
         ),
     ] = True
 
 
 class Failure(Part):
-    """Why the run failed, as text and as a class."""
+    """Why the run failed: a class and a message."""
 
     class_: Annotated[FailureClass, Field(alias="class")]
     message: Annotated[str, Field(max_length=2048)]
@@ -304,7 +316,7 @@ class Failure(Part):
 
 
 class Result(Part):
-    """The agent's final answer."""
+    """What the agent returned."""
 
     message: Annotated[str, Field(max_length=4096, description="The final message, up to 2 KiB.")]
     truncated: bool = False
@@ -313,7 +325,7 @@ class Result(Part):
         Field(
             description=(
                 "The message as JSON that matches the job type's outputSchema; absent without a"
-                " schema, or if longer than 2 KiB (the artifact output.json has all of it)."
+                " schema, or if longer than 2 KiB (the artifact output.json contains all of it)."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
@@ -357,7 +369,7 @@ class RunStatus(Part):
         Annotated[str, one_of("pod", "codex")] | None,
         Field(
             description=(
-                "The boundary around the agent's commands: the pod alone, or also Codex's own"
+                "The boundary around the agent's commands: only the pod, or also Codex's own"
                 " sandbox inside it."
             )
         ),
@@ -383,10 +395,12 @@ class RunStatus(Part):
         str | None, Field(max_length=16, description="Time from start to end, such as 1m30s.")
     ] = None
     turns: Annotated[
-        int | None, Field(ge=0, description="Turns that Codex started, as reported by the runner.")
+        int | None,
+        Field(ge=0, description=("Number of turns that Codex started, as reported by the runner.")),
     ] = None
     commands: Annotated[
-        int | None, Field(ge=0, description="Commands that Codex ran, as reported by the runner.")
+        int | None,
+        Field(ge=0, description=("Number of commands that Codex ran, as reported by the runner.")),
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,

@@ -130,7 +130,12 @@ JOB_TYPE_COLUMNS = [
     column("Prompt", ".spec.prompt.name"),
     column("Version", ".spec.prompt.version", description="Prompt version"),
     column("Model", ".spec.model"),
-    column("Limit", ".spec.concurrencyLimit", type_="integer", description="Runs at the same time"),
+    column(
+        "Limit",
+        ".spec.concurrencyLimit",
+        type_="integer",
+        description=("Maximum number of runs at the same time"),
+    ),
     AGE,
 ]
 

@@ -14,49 +14,53 @@ FieldProblem = Mapping[str, Any]  # an entry of ValidationError.errors()
 # By pattern, since that is all that an error says of it.
 PATTERN_RULES = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": (
-        'must be lowercase letters, digits and "-", with a letter or digit first and last'
+        'must contain only lowercase letters, digits and "-", and must begin and end with a letter'
+        " or digit"
     ),
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": (
-        'must be lowercase letters, digits, "-" and ".", with a letter or digit first and last'
+        'must contain only lowercase letters, digits, "-" and ".", and must begin and end with a'
+        " letter or digit"
     ),
     r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$": (
         "must be a label key, such as team or example.com/team"
     ),
-    r"^[-._a-zA-Z0-9]+$": 'must be letters, digits, "-", "_" and "."',
-    r"^[A-Za-z_][A-Za-z0-9_]*$": "must be letters, digits and _, not starting with a digit",
+    r"^[-._a-zA-Z0-9]+$": 'must contain only letters, digits, "-", "_" and "."',
+    r"^[A-Za-z_][A-Za-z0-9_]*$": (
+        "must contain only letters, digits and _, and must not start with a digit"
+    ),
     f"^{tools.SERVER_PATTERN}$": (
         "must be at most 32 lowercase letters and digits, starting with a letter"
     ),
-    r"^v[1-9][0-9]{0,6}$": "must be v and a number, such as v1",
-    r"^[0-9a-f]{64}$": "must be a SHA-256 digest: 64 hexadecimal digits in lower case",
-    r"^[0-9a-f]{40,64}$": "must be a full commit: 40 to 64 hexadecimal digits in lower case",
+    r"^v[1-9][0-9]{0,6}$": "must be the letter v followed by a number, such as v1",
+    r"^[0-9a-f]{64}$": "must be a SHA-256 digest: 64 lowercase hexadecimal digits",
+    r"^[0-9a-f]{40,64}$": "must be a full commit ID: 40 to 64 lowercase hexadecimal digits",
     r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": (
         "must be a UID, such as 0b9ff0a0-6ad1-4d1a-9b5c-3b0f5c7a9d1e"
     ),
     r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": (
-        "must be a model's name: letters, digits and . _ : / -, starting with a letter or digit"
+        "must be a model name: letters, digits and . _ : / -, starting with a letter or digit"
     ),
-    r"^[a-z]+$": "must be an effort in lowercase letters, such as high",
-    r"^[1-9][0-9]{0,6}[MG]i$": "must be a whole number with Mi or Gi, such as 512Mi",
+    r"^[a-z]+$": "must be a reasoning effort in lowercase letters, such as high",
+    r"^[1-9][0-9]{0,6}[MG]i$": "must be a whole number followed by Mi or Gi, such as 512Mi",
     r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$": (
         "must be a branch, tag or commit: letters, digits and . _ / @ + -, starting with a letter,"
         " digit or _"
     ),
     r"^https?://[^/@\s]+/\S+$": URL_RULE,
     r"^https?://[^/@*]+/[^*]*\*?$": (
-        'must be an http(s) URL with a path and without user or password; "*" may only be its last'
-        " character"
+        'must be an http(s) URL with a path and without a user name or password; "*" is allowed'
+        " only as the last character"
     ),
     r"^https?://[^\s@?#]+$": (
-        "must be an http(s) URL without spaces, user, password, query or fragment"
+        "must be an http(s) URL without spaces, a user name, a password, a query or a fragment"
     ),
     tools.ENTRY_PATTERN: (
-        "must be shell, apply_patch, web_search, view_image, mcp:SERVER or mcp:SERVER/TOOL"
+        "must be one of shell, apply_patch, web_search, view_image, mcp:SERVER and mcp:SERVER/TOOL"
     ),
     r"^[^\x00-\x1f]+$": "must not contain line breaks, tabs or other control characters",
-    r"^[\x21-\x7e]+$": "must be ASCII letters, digits and punctuation, without spaces",
+    r"^[\x21-\x7e]+$": "must contain only ASCII letters, digits and punctuation, without spaces",
     r"^[0-9A-Za-z][0-9A-Za-z._-]*$": (
-        "must be letters, digits and . _ -, starting with a letter or digit"
+        "must contain only letters, digits and . _ -, and must start with a letter or digit"
     ),
 }
 
@@ -66,8 +70,8 @@ _PROBLEMS = {
     "missing": "missing; add it",
     "extra_forbidden": "unknown field; correct its name or remove it",
     "string_unicode": "must be a string that UTF-8 can represent",
-    "invalid_key": "keys must be strings; put it in quotes",
-    "int_parsing_size": "too large; write a smaller number",
+    "invalid_key": "keys must be strings; put the key in quotes",
+    "int_parsing_size": "too large; use a smaller number",
 }
 
 # By pydantic's prefix of the error's type: int_type, int_parsing, int_from_float, ...

@@ -92,7 +92,7 @@ DAY = 86_400
 
 
 class Condition(Part):
-    """metav1.Condition (KEP-1623): the record of what happened to the object."""
+    """A condition of the object, in the form of metav1.Condition."""
 
     type: Annotated[str, Field(max_length=63)]
     status: Annotated[str, one_of("True", "False", "Unknown")]
@@ -107,7 +107,7 @@ Conditions = Annotated[
     Field(
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="The record of what happened; phase is derived from it.",
+        description="The current conditions of the object; the phase is derived from them.",
     ),
 ]
 

@@ -15,8 +15,8 @@ _DOTS = re.compile(r"\.+")
 
 # The same words where the apiserver, REST and the command line refuse one by its form.
 URL_RULE = (
-    "must be an http(s) URL with a path and without user or password; credentials come from the job"
-    " type's git.credentialsSecretRef"
+    "must be an http(s) URL with a path and without a user name or password; credentials come from"
+    " the job type's git.credentialsSecretRef"
 )
 
 
@@ -42,27 +42,27 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
         raise UrlError(f"{url!r} is not an http(s) URL; only http(s) URLs can be cloned")
     if "@" in parts.netloc:
         raise UrlError(
-            "the URL holds a user or password; put them into the Secret of git.credentialsSecretRef"
+            "the URL contains a user name or password; put them in the Secret that"
+            " git.credentialsSecretRef names"
         )
     # urlsplit drops tabs, newlines and surrounding blanks, and lowers the scheme: what it read must
     # be what was written.
     if f"{parts.scheme}://{parts.netloc}{parts.path}" != url or not _NETLOC.fullmatch(parts.netloc):
         raise UrlError(
-            f"{url!r} has more than scheme, host and path (spaces, a query or a fragment); remove"
-            " the rest"
+            f"{url!r} contains spaces, a query or a fragment; give only the scheme, host and path"
         )
     for segment in parts.path.removeprefix("/").removesuffix("/").split("/"):
         if not _SEGMENT.fullmatch(segment) or _DOTS.fullmatch(segment):
             raise UrlError(
-                f"{url!r} has {segment!r} in its path; a segment may have letters, digits and . _"
-                " ~ -, and must not be dots alone: use a name or ID of the repository without"
-                " other or escaped characters"
+                f"{url!r} has {segment!r} in its path; a part of the path may contain only letters,"
+                " digits and . _ ~ -, and must not consist of dots alone: use a name or ID of the"
+                " repository without other characters"
             )
     if not any(
         url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed
     ):
         raise UrlError(
             f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of"
-            " those, or ask the job type's owner to add it"
+            " those, or ask the job type's owner to add this URL"
         )
     return parts

@@ -56,8 +56,8 @@ class Limits(Part):
         Field(
             ge=1,
             le=DAY,
-            description="Seconds from the creation of the Job within which the agent must be"
-            " running.",
+            description="Seconds that may pass between the creation of the Job and the start of"
+            " the agent.",
         ),
     ] = None
 

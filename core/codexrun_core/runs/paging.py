@@ -82,8 +82,8 @@ def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
         raise _invalid_token() from error
     if fingerprint != _fingerprint(run_filter, sort):
         raise InvalidPageToken(
-            "page_token: belongs to a list with other filters or in another order; keep them, or"
-            " leave it out to start from the first page"
+            "page_token: this token belongs to a list with other filters or another order; use"
+            " those again, or leave the token out to start from the first page"
         )
     if len(more) != (sort.key != "created"):
         raise _invalid_token()
@@ -115,5 +115,5 @@ def _moment(value: object) -> datetime:
 
 def _invalid_token() -> InvalidPageToken:
     return InvalidPageToken(
-        "page_token: not a token of this list; leave it out to start from the first page"
+        "page_token: not a valid page token; leave it out to start from the first page"
     )

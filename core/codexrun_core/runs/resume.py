@@ -19,11 +19,11 @@ UID_REQUIRED = (
 )
 UNKNOWN_SOURCE = (
     "spec.retryOf.uid: there is no record of a run with this uid (it was cleaned up, or never"
-    f" existed), so nothing shows what its thread was started with; correct it, or {ADVICE}"
+    f" existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
 )
 NOTHING_STORED = (
-    "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could"
-    f" upload its rollout, or was cleaned up); {ADVICE}"
+    "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run ended"
+    f" before the file could be uploaded, or was cleaned up); {ADVICE}"
 )
 
 
@@ -61,9 +61,9 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     for name, earlier, own in differences:
         if earlier != own:
             return (
-                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, and of this run"
-                f" {own}; a thread can only be resumed with the same job type, prompt, model and"
-                f" workspace. Use the same, or {ADVICE}"
+                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, but that of this"
+                f" run is {own}; a thread can only be resumed with the same job type, prompt, model"
+                f" and workspace. Use the earlier run's, or {ADVICE}"
             )
     return None
 

@@ -51,7 +51,7 @@ def parse_sort(text: str) -> Sort:
     key = text.removeprefix("-")
     if key not in SORT_COLUMNS:
         raise ValueError(
-            f'"{text}" is not a valid sort order; use {", ".join(SORT_COLUMNS)}, with - before it'
+            f'"{text}" is not a valid sort order; use {", ".join(SORT_COLUMNS)}, with a leading "-"'
             " for the highest or latest first"
         )
     return Sort(key, descending=text.startswith("-"))

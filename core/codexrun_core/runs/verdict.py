@@ -74,7 +74,7 @@ def read_refusal(reason: str | None, message: str | None) -> Refusal:
         kind = RefusalKind.JOB_TYPE_NOT_FOUND
     elif reason in _FULL:
         kind = RefusalKind.FULL
-    return Refusal(kind, reason, message or "the operator rejected it")
+    return Refusal(kind, reason, message or "the operator rejected the run")
 
 
 def is_provisional(run: CodexRun) -> bool:

@@ -168,8 +168,8 @@ def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
         return None
     return InputsError(
         reasons.INPUTS_TOO_LARGE,
-        f"spec.inputs: {size} bytes of JSON exceed {MAX_INPUTS_BYTES}; put large data into the"
-        " workspace instead",
+        f"spec.inputs: {size} bytes of JSON exceed the limit of {MAX_INPUTS_BYTES}; put large data"
+        " in the workspace instead",
     )
 
 

@@ -66,7 +66,7 @@ def check_schema(schema: Schema) -> None:
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > MAX_SCHEMA_BYTES:
         raise InvalidSchemaError(
-            "", f"{size} bytes of JSON exceed {MAX_SCHEMA_BYTES}; shorten the schema"
+            "", f"{size} bytes of JSON exceed the limit of {MAX_SCHEMA_BYTES}; shorten the schema"
         )
     _check_text(json.dumps(schema, sort_keys=True))
 
@@ -91,7 +91,7 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
         ]
     except Unresolvable as error:
         raise InvalidSchemaError(
-            "", f'there is no "{error.ref}"; a $ref must point into the schema'
+            "", f'there is no "{error.ref}"; a $ref must point to a part of this schema'
         ) from None
     except RecursionError:
         raise InvalidSchemaError("", "a $ref refers to itself; remove the cycle") from None
@@ -128,7 +128,7 @@ def _check_text(text: str) -> None:
             raise InvalidSchemaError(
                 pointer(path),
                 f"{json.dumps(pattern)} is not a valid RE2 pattern ({reason}); RE2 has no"
-                " look-around and no backreferences, see https://github.com/google/re2/wiki/Syntax",
+                " lookaround or backreferences (see https://github.com/google/re2/wiki/Syntax)",
             ) from None
 
 
@@ -271,7 +271,9 @@ def _describe(error: ValidationError) -> Iterator[Violation]:
     if extra := getattr(error, "extra", None):
         properties = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
         yield from (
-            Violation(at + pointer([key]), f"unknown; the fields are: {_shorten(properties)}")
+            Violation(
+                at + pointer([key]), f"unknown; the allowed fields are: {_shorten(properties)}"
+            )
             for key in extra
         )
         return

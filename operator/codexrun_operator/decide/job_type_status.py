@@ -78,5 +78,9 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     ):
         return "False", rejection.reason, rejection.message
     if job_type.spec.suspended:
-        return "True", reasons.SUSPENDED, "Valid, but suspended: its runs wait"
-    return "True", reasons.VALID, "Prompt found, checksum correct, schemas valid"
+        return "True", reasons.SUSPENDED, "The job type is valid but suspended; its runs wait"
+    return (
+        "True",
+        reasons.VALID,
+        "The prompt exists, its checksum is correct, and the schemas are valid",
+    )

@@ -236,7 +236,11 @@ def evicted(pod: Pod) -> Failure | None:
         return failed(
             FailureClass.STORAGE if about_disk else FailureClass.EVICTED,
             f"Evicted by the kubelet: {pod.message}"
-            + ("; raise the job type's sizes, or write less" if about_disk else ""),
+            + (
+                "; raise the sizes in the job type, or have the agent write less"
+                if about_disk
+                else ""
+            ),
         )
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(
@@ -268,7 +272,7 @@ def out_of_memory(pod: Pod) -> Failure | None:
     if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             FailureClass.OOM,
-            "The agent exceeded its memory limit; raise resources.limits.memory of the job type",
+            "The agent exceeded its memory limit; raise resources.limits.memory in the job type",
             pod.agent.exit_code,
         )
     return None
@@ -292,7 +296,7 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 CLONE_CLASSES = ("workspace", "oom", "storage")
 CLONE_MEMORY = (
-    "The clone exceeded its memory limit; raise git.memory of the job type, or set git.depth"
+    "The clone exceeded its memory limit; raise git.memory in the job type, or set git.depth"
 )
 
 
@@ -322,7 +326,7 @@ def never_started(pod: Pod) -> Failure | None:
         return failed(
             FailureClass.IMAGE,
             f"The agent's image cannot start {RUNNER}; build it with `make image BASE_IMAGE=...`"
-            f" on a base that has python3. {_last_words(agent)}",
+            f" from a base image that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -408,13 +412,16 @@ def model_failed(pod: Pod) -> Failure | None:
 # For the error of a gate that gives no advice of its own, as earlier versions.
 ADVICE = {
     "auth": (
-        "check the key in the Secret of the chart's model.existingSecret or the job type's"
-        " modelSecretRef, and that it may use this model"
+        "check the key in the Secret that the chart's model.existingSecret or the job type's"
+        " modelSecretRef names, and whether it may use this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
-    "policy": "the provider's usage policy rejects it; change the prompt or the inputs",
-    "model_error": "the model's endpoint failed, or the network on the way to it; retry",
+    "policy": (
+        "the provider's usage policy rejected the prompt or the answer; change the prompt or the"
+        " inputs"
+    ),
+    "model_error": "the model's endpoint or the network on the way to it failed; retry",
 }
 
 
@@ -442,7 +449,7 @@ def unproven(pod: Pod) -> Failure | None:
     if not _agent_proves(pod):
         return failed(
             FailureClass.SILENT_DEATH,
-            "Codex ended without a completed turn and a final message",
+            "Codex ended without completing a turn with a final message",
             _codex_exit(pod),
         )
     if not pod.gate.report:
@@ -473,10 +480,14 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"
     masked = pod.agent.report.get(ReportKey.MASKED)
     names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""
-    cause = f"; the value of {names}, from a Secret in its env, was masked in it" if names else ""
+    cause = (
+        f"; the value of {names}, which comes from a Secret in its env, was masked in the message"
+        if names
+        else ""
+    )
     return failed(
         FailureClass.AGENT_ERROR,
-        f"{where}: {problem}; the final message must be JSON that fits the job type's"
+        f"{where}: {problem}; the final message must be JSON that matches the job type's"
         f" outputSchema{cause}",
         _codex_exit(pod),
     )

@@ -91,8 +91,8 @@ def validate_run(
     ):
         return Rejected(
             reasons.PROMPT_VERSION_NOT_ALLOWED,
-            f'spec.promptVersion: job type "{name}" fixes version {type_spec.prompt.version}; leave'
-            " the field out, or set prompt.allowOverride in the job type",
+            f'spec.promptVersion: job type "{name}" requires version {type_spec.prompt.version};'
+            " leave the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(
@@ -163,8 +163,8 @@ def checksum_rejection(pinned: str | None, prompt: Prompt) -> Rejected | None:
     if prompt.declared_sha256 != prompt.sha256:
         return Rejected(
             reasons.PROMPT_CHECKSUM_MISMATCH,
-            f"{title}: its text has sha256 {prompt.sha256}, but its ConfigMap's annotation says"
-            f" {prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
+            f"{title}: its text has sha256 {prompt.sha256}, but the annotation of its ConfigMap"
+            f" says {prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
         )
     if pinned and pinned != prompt.sha256:
         return Rejected(
@@ -204,14 +204,14 @@ def price_rejection(
     if limits.max_cost_cents is not None:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f"spec.limits.maxCostCents: {problem}, so this limit cannot be enforced; use"
-            " maxTokens, another model, or add its price",
+            f"spec.limits.maxCostCents: {problem}, so this limit cannot be enforced; use maxTokens"
+            " or another model, or add the price",
         )
     if job_type.spec.require_known_price:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f'spec.model: {problem}, and job type "{job_type.metadata.name}" requires one'
-            " (requireKnownPrice); use another model, or add its price",
+            f'spec.model: {problem}, and job type "{job_type.metadata.name}" requires a known price'
+            " (requireKnownPrice); use another model, or add the price",
         )
     return None
 
@@ -222,9 +222,9 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
         return None
     return Rejected(
         reasons.UNKNOWN_PRICE,
-        f"spec.limits.maxCostCents: the fee of web_search, which job type"
+        "spec.limits.maxCostCents: the fee of web_search, which job type"
         f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so this'
-        " limit cannot be enforced; use maxTokens, remove web_search from allowedTools, or add its"
+        " limit cannot be enforced; use maxTokens, remove web_search from allowedTools, or add the"
         " fee",
     )
 
@@ -238,8 +238,8 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
     if git is None:
         return Rejected(
             reasons.WORKSPACE_NOT_ALLOWED,
-            f'spec.workspace: job type "{name}" does not use a repository; leave the field out, or'
-            " ask its owner for git.allowedURLs",
+            f'spec.workspace: job type "{name}" does not allow repositories; leave the field out,'
+            " or ask its owner to set git.allowedURLs",
         )
     try:
         allowed_url(url, git.allowed_urls)
@@ -256,7 +256,7 @@ def _resume(run: CodexRun, prompt: Prompt, model: str, source: CodexRun | None) 
     problem = UID_REQUIRED if retry.uid is None else None
     if not is_object_name(retry.name):
         problem = (
-            f'spec.retryOf.name: "{retry.name}" is not a valid name of a run; give the earlier'
+            f'spec.retryOf.name: "{retry.name}" is not a valid name for a run; give the earlier'
             f" run's metadata.name, or {ADVICE}"
         )
     if problem is None and source is not None:

@@ -653,7 +653,7 @@ class Cache:
         if refusals := holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 reasons.JOB_REFUSED,
-                "the API server rejects the Job of this run, but not those of others:"
+                "the API server rejects the Job of this run, but not those of other runs:"
                 f" {refusals.message}",
             )
         return None

@@ -153,7 +153,7 @@ class Git:
             if not problem.passing:
                 raise CloneError(problem.message, problem.class_)
             if pause is None or time.monotonic() + pause >= self._deadline:
-                raise CloneError(f"{problem.message}, and again when retried", retryable=True)
+                raise CloneError(f"{problem.message} (the retries failed too)", retryable=True)
             self.log.write(
                 "clone.retried", level="warning", reason=problem.message, pause_seconds=pause
             )
@@ -201,7 +201,7 @@ class Git:
             process.communicate()
             raise CloneError(
                 f"cloning {self.settings.url} took longer than {self.settings.timeout:g} s"
-                " (git.timeoutSeconds of the job type); raise it, or set git.depth"
+                " (git.timeoutSeconds in the job type); raise that limit, or set git.depth"
             ) from error
         return process.returncode, output, stderr
 
@@ -226,8 +226,8 @@ class Cloned:
         names = ", ".join(name[:MAX_NAME_CHARS] for name in self.lfs_files[:MAX_NAMED_FILES])
         more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
         return [
-            "files in the workspace that are Git LFS pointers, whose content was not fetched:"
-            f" {len(self.lfs_files)} ({names}{more})"
+            f"the content of {len(self.lfs_files)} Git LFS files was not fetched; the workspace has"
+            f" only their pointers ({names}{more})"
         ]
 
 
@@ -249,7 +249,7 @@ def clone(settings: Settings, log: CloneLog) -> Cloned:
         and not COMMIT.fullmatch(ref)
         and not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False)
     ):
-        raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
+        raise CloneError(f"{ref!r} is not a valid name for a branch or tag")
     _empty(settings.workspace)
     history = ["--depth", str(settings.depth)] if settings.depth else []
     only = _branch_or_tag(ref) if history else None
@@ -333,7 +333,7 @@ def _read(path: Path) -> str | None:
         return None
     except UnicodeDecodeError:
         raise CloneError(
-            f"git.credentialsSecretRef of the job type: {path.name} in the Secret is not UTF-8;"
+            f"git.credentialsSecretRef in the job type: {path.name} in the Secret is not UTF-8;"
             " correct the Secret"
         ) from None
 

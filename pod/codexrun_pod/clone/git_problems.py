@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 
 MEMORY_ADVICE = (
-    "git needed more memory than the clone step has (git.memory of the job type); raise it, or set"
-    " git.depth"
+    "git needed more memory than the clone step has (git.memory in the job type); raise that"
+    " limit, or set git.depth"
 )
 
 # What passes: the host is overloaded, restarts, or the network blinked.
@@ -52,7 +52,7 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(MEMORY_ADVICE, "oom")
     if "No space left on device" in stderr:
         return GitProblem(
-            f"{url} does not fit in the workspace; raise sizes.workspace of the job type, or set"
+            f"{url} does not fit in the workspace; raise sizes.workspace in the job type, or set"
             " git.depth",
             "storage",
         )
@@ -78,15 +78,16 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(f"git cannot clone {url}: {last}", passing=True)
     if re.search(r"returned error: 30\d|redirect", stderr):
         return GitProblem(
-            f"{url} answers with a redirect, which is not followed; use the URL that it points to"
+            f"{url} responds with a redirect, which is not followed; use the URL that the redirect"
+            " points to"
         )
     if UNKNOWN_CA.search(stderr):
         return GitProblem(
-            f"{url} has a certificate from an unknown CA; put the CA into the chart's git.caBundle"
+            f"{url} has a certificate from an unknown CA; add the CA to the chart's git.caBundle"
         )
     if re.search(r"not found|returned error: 404", stderr):
         return GitProblem(
             f"{url} does not exist, or the job type has no access to it; correct the URL, or check"
-            " git.credentialsSecretRef of the job type"
+            " git.credentialsSecretRef in the job type"
         )
     return GitProblem(f"git cannot clone {url}: {last}")

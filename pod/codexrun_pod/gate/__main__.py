@@ -27,7 +27,7 @@ def read_settings() -> Settings:
     except OSError as error:
         raise ValueError(
             f"model.caBundle: {settings.endpoint.ca_file} has no readable CA certificates"
-            f" ({error}); put them into its ConfigMap as PEM"
+            f" ({error}); put the certificates in its ConfigMap in PEM format"
         ) from error
     return settings
 

@@ -218,7 +218,7 @@ class Exchange:
         try:
             body = await self.while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
-            body = f"its body has the Content-Encoding {coding}".encode()
+            body = f"the response body has the Content-Encoding {coding}".encode()
         body = self.key_filter.raw(body)
         error = errors.read(
             body.decode("utf-8", "replace"),
@@ -377,9 +377,9 @@ class Exchange:
         if self.admitted.lowered is None:
             return None
         return (
-            f"max_output_tokens was {self.admitted.max_output}, what is left of"
-            f" {self.admitted.lowered}; if the model cannot answer that much, set the job type's"
-            " maxOutputTokens to its maximum"
+            f"max_output_tokens was {self.admitted.max_output}, the number of tokens left under"
+            f" {self.admitted.lowered}; if the model allows fewer, set the job type's"
+            " maxOutputTokens to the model's maximum"
         )
 
     async def _end_run(self, down: web.StreamResponse) -> None:
@@ -462,17 +462,15 @@ def _way_out(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         if error.status < 500:
             return (
-                "the proxy (model.proxy) refuses the connection; allow the pods' addresses,"
-                " or the host, there"
+                "the proxy (model.proxy) refuses the connection; configure the proxy to allow the"
+                " pods' addresses, or this host"
             )
         return ""
     if isinstance(error, aiohttp.InvalidURL):
         return "set model.upstreamURL to an http(s) URL"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
     if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
-        return (
-            "put the CAs of the endpoint, or of the proxy that intercepts TLS, into model.caBundle"
-        )
+        return "add the CAs of the endpoint, or of the proxy that intercepts TLS, to model.caBundle"
     if isinstance(cause, ssl.SSLError):
         return "check whether model.upstreamURL should begin with http:// or https://"
     return ""

@@ -77,7 +77,7 @@ class TokenSource:
         answer = await self._exchange(session, subject)
         token = answer.get("access_token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise ExchangeError(_error("the answer has no access_token", retryable=False))
+            raise ExchangeError(_error("the response has no access_token", retryable=False))
         seconds = DEFAULT_LIFE_SECONDS
         life = answer.get("expires_in")
         if isinstance(life, int | float) and not isinstance(life, bool):
@@ -112,7 +112,7 @@ class TokenSource:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
             raise ExchangeError(_error(f"cannot be reached: {reason}")) from None
         except UnreadableError as error:
-            problem = f"the answer's Content-Encoding is {no_secret.text(str(error))}"
+            problem = f"the response's Content-Encoding is {no_secret.text(str(error))}"
             raise ExchangeError(_error(problem, retryable=False)) from None
         try:
             parsed = json.loads(raw) if answer.status == 200 else None
@@ -122,7 +122,7 @@ class TokenSource:
             return parsed
         if answer.status == 200 and not isinstance(parsed, dict):
             # It is not quoted: half an answer may hold the token.
-            raise ExchangeError(_error("the answer is not a JSON object with an access_token"))
+            raise ExchangeError(_error("the response is not a JSON object with an access_token"))
         read = errors.read(
             raw.decode("utf-8", "replace"),
             datetime.now(UTC),
@@ -136,7 +136,7 @@ def _error(
     message: str, read: errors.UpstreamError | None = None, *, retryable: bool = True
 ) -> errors.UpstreamError:
     """Build the error of an exchange. read: what the provider has said."""
-    text = f"exchanging the ServiceAccount's token: {message}"
+    text = f"cannot exchange the ServiceAccount's token: {message}"
     if read is None:
         return errors.UpstreamError("model_error", text, retryable=retryable, advice=ADVICE)
     class_ = read.class_ if read.retryable else "auth"

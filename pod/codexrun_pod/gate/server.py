@@ -183,8 +183,8 @@ class Gate:
     def _stalled(self) -> Denied:
         return Denied(
             "stall",
-            "the agent closed a request before its answer ended, and the model did not end it"
-            f" within {self.ledger.settings.stall_seconds:g} s; for a slow model raise"
+            "the agent closed a request before the response was complete, and the model did not"
+            f" complete it within {self.ledger.settings.stall_seconds:g} s; for a slow model, raise"
             " limits.stallSeconds",
         )
 

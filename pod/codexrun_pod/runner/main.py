@@ -85,8 +85,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     log.upload_to(LogUploader(settings.gate_port, settings.tmp))
     if log.mask.too_short:
         report.warn(
-            f"{', '.join(log.mask.too_short)} of the job type's env: a value of fewer than"
-            f" {MIN_VALUE_CHARS} characters is not masked"
+            f"{', '.join(log.mask.too_short)} in the job type's env: values of fewer than"
+            f" {MIN_VALUE_CHARS} characters are not masked"
         )
     if settings.git:
         log.write_clone(workspace.take_clone_log(settings.workspace))
@@ -129,8 +129,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         ended = supervisor.run(prompt, environ, time_limits, thread)
     except OSError as error:
         message = (
-            f"{error.filename or settings.codex}: {error.strerror}; Codex cannot be started; is"
-            " the image built for this CPU?"
+            f"{error.filename or settings.codex}: {error.strerror}; Codex cannot be started; check"
+            " that the image is built for this CPU architecture"
         )
         raise CannotStartError("config", message) from error
     return _end(log, report, supervisor, ended, find_failure(supervisor.progress, ended))
@@ -154,13 +154,13 @@ def wait_for_gate(supervisor: Supervisor, time_limits: watchdogs.TimeLimits) -> 
             if answer.get("service") == "codexrun-gate" and answer.get("runId") == settings.run_id:
                 return None
             message = (
-                f"port {settings.gate_port} is answered by something that is not this run's gate"
+                f"something other than this run's gate is listening on port {settings.gate_port}"
             )
             raise CannotStartError("guardrail", message)
         stop = supervisor.pause(GATE_POLL_SECONDS) or time_limits.too_long(time.monotonic())
         if stop is not None:
             return stop
-    silent = f"the gate did not answer on 127.0.0.1:{settings.gate_port} within {GATE_SECONDS:g} s"
+    silent = f"the gate did not respond on 127.0.0.1:{settings.gate_port} within {GATE_SECONDS:g} s"
     raise CannotStartError("internal", silent)
 
 
@@ -173,7 +173,7 @@ def give_mask(settings: Settings, log: Log) -> None:
     try:
         put(settings.gate_port, "/mask", digests)
     except (OSError, http.client.HTTPException) as error:  # such as a gate of an earlier version
-        reason = f"the gate did not take it: {error or type(error).__name__}"
+        reason = f"the gate did not accept the mask: {error or type(error).__name__}"
         log.write_own(
             "mask.not_taken", status="starting", phase="prompt", level="warning", reason=reason
         )
@@ -243,7 +243,7 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
             "artifact.left_out",
             status="running",
             phase="report",
-            reason="there was not enough time for all of them",
+            reason="there was not enough time to upload all artifacts",
         )
 
 

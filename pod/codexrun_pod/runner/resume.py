@@ -40,7 +40,8 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
         if time.monotonic() > deadline:
             raise CannotStartError(
                 "internal",
-                f"the earlier run's rollout could not be fetched: {body.decode()}; retry",
+                f"the Codex session file of the earlier run could not be fetched: {body.decode()};"
+                " retry",
             )
         if (stop := pause(PAUSE_SECONDS)) is not None:
             return stop
@@ -73,9 +74,9 @@ def _refusal(body: bytes) -> str:
     if isinstance(reason, str) and reason.startswith("spec."):
         return reason
     return (
-        "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it"
-        f" could upload its rollout, was cleaned up, or this installation has no REST API);"
-        f" {ADVICE}"
+        "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run"
+        " ended before the file could be uploaded, the run was cleaned up, or this installation"
+        f" has no REST API); {ADVICE}"
     )
 
 
@@ -104,5 +105,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(
-        f"spec.retryOf.resume: the file stored for the earlier run is not a Codex rollout; {ADVICE}"
+        "spec.retryOf.resume: the file stored for the earlier run is not a Codex session file;"
+        f" {ADVICE}"
     )

@@ -34,7 +34,7 @@ def check(settings: Settings) -> None:
         output = result.stdout.decode("utf-8", "replace").strip()
     except subprocess.TimeoutExpired:
         failed = True
-        output = f"no answer within {CHECK_SECONDS} s"
+        output = f"no response within {CHECK_SECONDS} s"
     if failed:
         raise ConfigError(
             "sandbox: codex does not work in this pod:"

@@ -155,7 +155,7 @@ def _inputs(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         inputs = json.loads(base64.b64decode(environ.get(INPUTS_ENV) or "e30=", validate=True))
     except ValueError as error:
-        raise ConfigError(f"{INPUTS_ENV} is not base64 of JSON: {error}") from error
+        raise ConfigError(f"{INPUTS_ENV} is not base64-encoded JSON: {error}") from error
     if not isinstance(inputs, dict):
         raise ConfigError(f"{INPUTS_ENV} is not a JSON object")
     return inputs

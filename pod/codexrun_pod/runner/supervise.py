@@ -216,7 +216,7 @@ class Supervisor:
         if is_instructions_cut(event):
             self.report.warn(
                 f"AGENTS.md files are longer than {self.settings.max_agents_md_bytes} bytes"
-                " (maxAgentsMdBytes of the job type), so Codex did not read the rest"
+                " (maxAgentsMdBytes in the job type), so Codex did not read the rest"
             )
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:
@@ -238,7 +238,7 @@ def mcp_start(
     names = ", ".join(str(server["name"]) for server in servers)
     stall = max(time_limits.stall, float(longest + MCP_MARGIN_SECONDS))
     cause = (
-        f"Codex was starting the MCP servers {names}: one of them hangs, or needs longer than its"
+        f"Codex was starting the MCP servers {names}: one of them hangs, or takes longer than its"
         " startTimeoutSeconds"
     )
     return replace(time_limits, stall=stall), cause

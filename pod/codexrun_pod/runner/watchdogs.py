@@ -21,7 +21,7 @@ TOTAL_FIELD = "resources.limits.ephemeral-storage"
 CHECK_SECONDS = 1.0
 MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
-SLOW_MODEL = "The model's endpoint hangs, or the limit is too short for it"
+SLOW_MODEL = "The model's endpoint hangs, or the limit is too low for it"
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class TimeLimits:
             return None
         return Stop(
             "timeout",
-            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it,"
-            " or ask for less",
+            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise that"
+            " limit, or give the run a smaller task",
         )
 
     def silent(
@@ -76,7 +76,9 @@ class TimeLimits:
 
 def gate_activity(idle: float | None) -> str:
     """Describe when the gate saw the last byte, for people."""
-    return "the gate does not answer" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
+    return (
+        "the gate does not respond" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
+    )
 
 
 def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object] | None:
@@ -150,8 +152,8 @@ def nearly_full(what: str, used: int, limit: int, field: str) -> Stop | None:
         return None
     return Stop(
         "storage",
-        f"{what} holds {used / 2**20:.0f} MiB of its limit of {limit / 2**20:.0f} MiB"
-        f" ({field} of the job type); write less, or raise it",
+        f"{used / 2**20:.0f} of {limit / 2**20:.0f} MiB in {what} are used ({field} in the job"
+        " type); raise that limit, or have the agent write less",
     )
 
 

@@ -168,7 +168,9 @@ def patch(
         try:
             git.add(_ignored_files(workspace, checkout, set(git.names())))
         except (OSError, ValueError, PatchError) as error:
-            lacks = f"ignored files that the agent added; its index cannot be read: {error}"
+            lacks = (
+                f"ignored files that the agent added, because the Git index cannot be read: {error}"
+            )
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
         diff = git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
         binary_text = b""
@@ -283,7 +285,7 @@ def _ignored_files(workspace: Path, checkout: Checkout, added: set[bytes]) -> li
     deadline = time.monotonic() + INDEX_SECONDS
     index = read_regular(workspace / ".git" / "index", MAX_INDEX_BYTES)
     if len(index) > MAX_INDEX_BYTES:
-        raise ValueError(f"it is above the limit of {MAX_INDEX_BYTES} bytes")
+        raise ValueError(f"it is larger than the limit of {MAX_INDEX_BYTES} bytes")
     files = set()
     for name in git_index.file_names(index, len(checkout.commit) // 2):
         if time.monotonic() >= deadline:
@@ -323,7 +325,7 @@ def _check_objects(objects: Path) -> None:
     """
     for folder in (objects.parent, objects):
         if not stat.S_ISDIR(_mode(folder)):
-            raise PatchError(f"{folder} is no longer a folder")
+            raise PatchError(f"{folder} is no longer a directory")
     for name in ("alternates", "http-alternates"):
         if _mode(objects / "info" / name):
             raise PatchError(f"{objects}/info/{name}: a clone never has this file")
@@ -339,7 +341,7 @@ def _check_entries(folder: Path) -> list[Path]:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(folder / entry.name)
             elif not entry.is_file(follow_symlinks=False):
-                raise PatchError(f"{entry.path} is neither a folder nor a file")
+                raise PatchError(f"{entry.path} is neither a directory nor a file")
     return folders
 
 

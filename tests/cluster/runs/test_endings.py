@@ -65,7 +65,7 @@ ENDINGS = [
         "larger than any node",
         "hello",
         "unschedulable",
-        "exceed every node",
+        "exceed the capacity of every node",
         {"resources": {"requests": {"cpu": "1000"}}},
     ),
     Ending(

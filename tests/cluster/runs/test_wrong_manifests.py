@@ -67,7 +67,7 @@ RUNS_WRONG = [
         "git with password",
         "spec.workspace.git.url",
         "https://u:p@example.com/a.git",
-        "without user or password",
+        "without a user name or password",
     ),
     ("git from a file", "spec.workspace.git.url", "file:///etc", "http(s) URL"),
     (
@@ -153,7 +153,7 @@ JOB_TYPES_WRONG = [
         "tool of a server that is not there",
         "spec.allowedTools",
         ["mcp:docs/search"],
-        "spec.mcpServers does not have",
+        "that is not in spec.mcpServers",
     ),
     (
         "server name with an underscore",
@@ -171,7 +171,7 @@ JOB_TYPES_WRONG = [
         "server with an unknown variable",
         "spec.mcpServers",
         [{"name": "docs", "command": ["x"], "env": ["T"]}],
-        "spec.env does",
+        "not in spec.env",
     ),
     ("sandbox of another kind", "spec.sandbox", "none", "supported values"),
     (
@@ -229,8 +229,8 @@ def test_large_inputs_are_refused_before_they_are_stored(
     assert (done.returncode == 0) is accepted, done.stderr[:500]
     if not accepted:
         assert (
-            "spec.inputs: its bytes of JSON exceed 65536; put large data into the workspace instead"
-            in done.stderr
+            "spec.inputs: the JSON exceeds the limit of 65536 bytes; put large data in the"
+            " workspace instead" in done.stderr
         )
 
 

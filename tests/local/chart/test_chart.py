@@ -541,9 +541,12 @@ def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_opera
     assert f"<= {MAX_INPUTS_BYTES} " in validation["expression"]
     with pytest.raises(InputsError) as refused:
         check_inputs({"type": "object"}, {"a": "x" * MAX_INPUTS_BYTES})
-    field, _, problem_and_fix = str(refused.value).partition(" bytes of JSON exceed ")
+    field, _, problem = str(refused.value).partition(" bytes of JSON exceed the limit of ")
+    limit, _, fix = problem.partition("; ")
     assert field.startswith("spec.inputs: ")
-    assert validation["message"] == f"spec.inputs: its bytes of JSON exceed {problem_and_fix}"
+    assert validation["message"] == (
+        f"spec.inputs: the JSON exceeds the limit of {limit} bytes; {fix}"
+    )
 
 
 def test_an_installer_without_rights_in_the_cluster_leaves_the_policy_out() -> None:

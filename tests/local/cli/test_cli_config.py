@@ -108,7 +108,7 @@ def test_set_and_remove(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("server: [", "not readable as YAML"),
+        ("server: [", "not valid YAML"),
         ("servr: x", "servr: unknown; use server, token"),
         ("- a", "unknown"),
     ],

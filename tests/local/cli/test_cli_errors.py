@@ -115,7 +115,7 @@ PROBLEMS = [
     (
         problem(403, "refused-by-cluster"),
         Code.NOT_ALLOWED,
-        "`codexrun doctor` shows which right is missing",
+        "`codexrun doctor` shows which permission is missing",
     ),
     (
         problem(404, "run-not-found"),
@@ -131,7 +131,7 @@ PROBLEMS = [
     (
         problem(404, "prompt-not-found"),
         Code.NOT_FOUND,
-        "`codexrun prompts list` shows which exist",
+        "`codexrun prompts list` shows the prompts that exist",
     ),
     (problem(404, "not-found"), Code.NOT_FOUND, ""),
     (problem(405, "method-not-allowed"), Code.FAILED, ""),
@@ -173,7 +173,7 @@ PROBLEMS = [
         "without --reject, the run waits until the cluster accepts its Jobs again",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
-    (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` looks for the reason"),
+    (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` finds the reason"),
 ]
 
 
@@ -284,7 +284,7 @@ def test_a_server_that_is_something_else(cli: Any, answering: type[Answering]) -
     answering.answer = (200, b"<html>welcome</html>")
     done = cli("list")
     assert done.exit_code == Code.FAILED
-    assert "does not answer like a REST API of codexrun" in done.stderr
+    assert "does not respond like a REST API of codexrun" in done.stderr
 
 
 def test_a_redirect_is_not_followed_with_the_token(cli: Any, answering: type[Answering]) -> None:
@@ -324,7 +324,7 @@ def test_a_start_is_repeated_with_its_key_while_nobody_answers(
 def test_nobody_listens(cli: Any) -> None:
     done = cli("list", CODEX_CONTROL_URL=f"http://127.0.0.1:{free_port()}")
     assert done.exit_code == Code.UNREACHABLE
-    assert "does not answer: Connection refused" in done.stderr
+    assert "does not respond: Connection refused" in done.stderr
     assert "hint:" in done.stderr
 
 
@@ -364,7 +364,7 @@ WRONG = [
     (["start", "hello", "--limit", "tokens=1"], '"tokens=1" is not a valid limit'),
     (["start", "hello", "--wait", "--follow"], "use only one of --wait, --watch, --follow"),
     (["start", "hello", "--ref", "main"], "add --git"),
-    (["start", "hello", "--dry-run", "maybe"], "write client"),
+    (["start", "hello", "--dry-run", "maybe"], "use client"),
     (["start", "hello", "--timeout", "soon"], '"soon" is not a valid duration'),
     (["list", "--since", "yesterday"], '"yesterday" is not a valid time'),
     (["list", "--status", "done"], '"done" is not a valid status; use pending'),
@@ -394,7 +394,7 @@ WRONG = [
     (["start", "hello", "--label", "team"], '"team" is not a valid label; write KEY=VALUE'),
     (
         ["start", "hello", "--label", "codexrun.dev/run=x"],
-        "keys under codexrun.dev/ are codexrun's own",
+        "keys under codexrun.dev/ are reserved for codexrun",
     ),
     (["config", "set", "colour", "x"], '"colour" is not a valid key'),
     (["nothing"], "No such command"),
@@ -443,4 +443,4 @@ def test_a_connection_that_is_cut_before_its_answer(stand: Stand) -> None:
             "list", env={"CODEX_CONTROL_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
         )
     assert done.code == Code.UNREACHABLE
-    assert "does not answer" in done.err
+    assert "does not respond" in done.err

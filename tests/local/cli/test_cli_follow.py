@@ -418,7 +418,7 @@ def test_a_command_is_named_once() -> None:
 def test_long_output_is_shortened_and_says_so() -> None:
     output = "\n".join(map(str, range(100)))
     shown = said(item("command_execution", command="seq", exit_code=0, aggregated_output=output))
-    assert shown[1] == "  | ... 90 lines before these; --raw has all"
+    assert shown[1] == "  | ... 90 earlier lines hidden; --raw shows all"
     assert shown[-2] == "  | 99"
 
 

@@ -76,7 +76,7 @@ def test_a_patch_needs_a_working_tree(stand: Stand, tmp_path: Path) -> None:
     name = stand.finished()
     leave(stand, name, **{"workspace.patch": PATCH})
     done = stand.cli("apply", name, "--dir", str(tmp_path), env={"GIT_CEILING_DIRECTORIES": "/"})
-    assert (done.code, "hint: give a Git working tree with --dir" in done.err) == (1, True)
+    assert (done.code, "hint: use --dir to name a Git working tree" in done.err) == (1, True)
 
 
 def test_priority_changes_until_the_end(both: Stand) -> None:
@@ -94,7 +94,7 @@ def test_only_what_has_ended_is_deleted(both: Stand) -> None:
     assert "has not ended (starting); cancel it first" in early.err
     both.end(name)
     asked = both.cli("delete", name)
-    assert (asked.code, "give --yes to delete them" in asked.err) == (2, True)
+    assert (asked.code, "add --yes to delete them" in asked.err) == (2, True)
     both.until(lambda: both.cli("delete", name, "--yes").code == 0)
     assert both.kube.run_names == []
 

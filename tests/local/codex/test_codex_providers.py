@@ -114,21 +114,32 @@ REFUSED = [
         options={"model": "gpt-6-sol"},
     ),
     Refused(
-        "vLLM", providers.ShortVLLM, "the conversation no longer fits into the model's context"
+        "vLLM", providers.ShortVLLM, "the conversation no longer fits in the model's context window"
     ),
-    Refused("vLLM", providers.OldVLLM, "the endpoint does not take a tool as Codex offers it"),
+    Refused(
+        "vLLM",
+        providers.OldVLLM,
+        "the endpoint does not accept a tool in the form that Codex sends",
+    ),
     Refused(
         "vLLM",
         providers.SingleTurnVLLM,
-        "the endpoint rejects the request and would reject it again",
+        "the endpoint rejects the request, and a retry would fail too",
         requests=2,
     ),
     Refused("LiteLLM", providers.SpentLiteLLM, "the account's quota is used up", "quota"),
-    Refused("LiteLLM", providers.BalancedLiteLLM, "have it keep a run at one of them", requests=2),
     Refused(
-        "LiteLLM", providers.WrappingLiteLLM, "the endpoint does not take a tool as Codex offers it"
+        "LiteLLM",
+        providers.BalancedLiteLLM,
+        "configure it to send all requests of a run to the same deployment",
+        requests=2,
     ),
-    Refused("LiteLLM", providers.ChattingLiteLLM, "the endpoint has to speak the Responses API"),
+    Refused(
+        "LiteLLM",
+        providers.WrappingLiteLLM,
+        "the endpoint does not accept a tool in the form that Codex sends",
+    ),
+    Refused("LiteLLM", providers.ChattingLiteLLM, "the endpoint must support the Responses API"),
     Refused(
         "OpenRouter",
         providers.ModeratedOpenRouter,
@@ -146,12 +157,12 @@ REFUSED = [
     Refused(
         "a corporate proxy",
         providers.LoginProxy,
-        "a proxy or firewall on the way answered instead of the model",
+        "a proxy or firewall on the way responded instead of the model",
     ),
     Refused(
         "a corporate proxy",
         providers.BlockingProxy,
-        "a proxy or firewall on the way answered instead of the model",
+        "a proxy or firewall on the way responded instead of the model",
     ),
 ]
 

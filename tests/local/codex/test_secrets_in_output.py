@@ -160,4 +160,4 @@ def test_ordinary_values_spoil_nothing(pod, artifacts):
     git(pod.workspace, "apply", str(patch))
     assert (pod.workspace / "region.txt").read_text() == "eu 1 production\n"
     (warning,) = result.runner["warnings"]
-    assert warning.startswith("FLAG of the job type's env")
+    assert warning.startswith("FLAG in the job type's env")

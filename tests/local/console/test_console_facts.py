@@ -132,14 +132,14 @@ async def test_without_links_there_is_no_box_for_them(
 ) -> None:
     run = console.run("unlinked", "Succeeded")
     await console.mirrored()
-    assert "Elsewhere" not in (await http.get(f"/console/runs/{run}")).text
+    assert "External links" not in (await http.get(f"/console/runs/{run}")).text
 
 
 @pytest.mark.parametrize(
     ("links", "said"),
     [
         ("[", "not JSON"),
-        ("{}", "not a list"),
+        ("{}", "must be a list"),
         ('[{"name": "x"}]', "[0] is"),
         ('[{"name": "x", "url": "javascript:alert(1)"}]', "must begin with http:// or https://"),
         (

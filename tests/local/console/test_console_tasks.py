@@ -111,7 +111,7 @@ async def test_cancel_three_of_a_filter(console: Console, visit: Visit) -> None:
         await expect(hand.page.locator("#runs tbody tr")).to_have_count(4)
         await hand.click(hand.page.get_by_role("button", name="Cancel…"))
         await expect(hand.page.locator("h1")).to_have_text("Cancel 3 runs?")
-        await expect(hand.page.locator("main")).to_contain_text("All that match")
+        await expect(hand.page.locator("main")).to_contain_text("All runs that match")
         await hand.type("no longer needed")
         await hand.enter()
         await expect(hand.page.locator("main")).to_contain_text("3 of 3 asked to stop")
@@ -146,7 +146,7 @@ async def test_without_selection_and_filter_nothing_is_cancelled(
     await console.mirrored()
     page = await visit.page("/console/runs")
     await page.get_by_role("button", name="Cancel…").click()
-    await expect(page.locator("main")).to_contain_text("No run is selected")
+    await expect(page.locator("main")).to_contain_text("No runs are selected")
     assert not console.kube.run("left-alone")["spec"].get("cancel")
 
 

@@ -59,7 +59,7 @@ SENTENCES = [
     (
         row("queued", reason="ConcurrencyLimit"),
         {"position": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
-        "Waiting for a slot: 2 of 2 code-review runs are busy, position 3, about 4 min.",
+        "Waiting for a slot: 2 of 2 code-review slots are taken, position 3, about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),
     (row("pending"), {}, "Waiting for the operator."),
@@ -67,7 +67,7 @@ SENTENCES = [
     (
         row("running", started_at=at(-134)),
         {"usual": timedelta(seconds=200), "doing": "pytest -x"},
-        "Running for 2m14s, now pytest -x. Usually done after 3m20s.",
+        "Running for 2m14s, now pytest -x. Usually takes 3m20s.",
     ),
     (
         row("running", started_at=at(-134), waiting_until=at(20)),
@@ -77,7 +77,7 @@ SENTENCES = [
     (
         row("running", started_at=at(-134), waiting_until=at(-1)),
         {"usual": timedelta(seconds=200), "doing": "pytest -x"},
-        "Running for 2m14s, now pytest -x. Usually done after 3m20s.",
+        "Running for 2m14s, now pytest -x. Usually takes 3m20s.",
     ),
     (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3m27s."),
     (
@@ -94,7 +94,7 @@ SENTENCES = [
     (
         row("rejected", error="spec.inputs: 'name' is missing"),
         {},
-        "Rejected, never ran: spec.inputs: 'name' is missing.",
+        "Rejected before it started: spec.inputs: 'name' is missing.",
     ),
     (row("cancelled", error="Cancelled by ada: enough"), {}, "Cancelled by ada: enough."),
 ]
@@ -296,7 +296,7 @@ def test_what_is_wrong_is_said_at_its_field() -> None:
         "input.paths": "[1,",
     }
     _, errors = input_form.inputs_of(asked, typed)
-    assert errors["count"] == "count must be an integer"
+    assert errors["count"] == "count must be a whole number"
     assert errors["paths"].startswith("paths is not JSON")
     for levels in (32, 900, 50_000):  # and the object of all inputs around it
         _, errors = input_form.inputs_of(

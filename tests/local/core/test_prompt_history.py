@@ -77,7 +77,7 @@ def test_an_edited_version_is_named_with_both_checksums_and_what_to_do(team: Tea
     assert problem.startswith(
         f"prompts/index.json: triage v1: was published as sha256:{old} in {published} of "
     )
-    assert f"is sha256:{new} now (changed in the working tree)" in problem
+    assert f"but is now sha256:{new} (changed in the working tree)" in problem
     assert f"git show {published}:./prompts/triage/v1.md" in problem
     assert problem.endswith("add the new text as v2")
 

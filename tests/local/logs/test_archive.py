@@ -168,7 +168,7 @@ def test_a_twentieth_of_the_volume_is_the_registrys_up_to_a_gibibyte(total_gib, 
 def test_the_registrys_room_is_not_written_into(small, disk):
     assert small.append_attempt(RUN, 1, 0, b"one\n") == (4, False)
     disk.free = Volume(1024 * MIB, 0).reserved + 3
-    with pytest.raises(Full, match="51 MiB of the archive's volume are free"):
+    with pytest.raises(Full, match="51 MiB are free on the archive's volume"):
         small.append_attempt(RUN, 1, 4, b"two\n")
     assert small.append_attempt(RUN, 1, 4, b"two") == (7, False)
     disk.free = 0

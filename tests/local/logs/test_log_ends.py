@@ -162,7 +162,7 @@ async def test_a_started_run_that_shipped_nothing_has_a_log_that_says_so(archive
     (line,) = archive.read(RUN, 0, 10_000).splitlines()
     assert (
         json.loads(line)["reason"]
-        == "the pod was gone (node_lost) before any of its log could be shipped"
+        == "the pod was gone (node_lost) before any of its log could be uploaded"
     )
     assert told[0][3] is False
 

@@ -36,14 +36,14 @@ URLS = [
     (
         "out of the prefix",
         "https://git.example/acme/../other/app.git",
-        "a segment may have letters",
+        "a part of the path may contain only letters",
     ),
     (
         "out of the prefix, escaped",
         "https://git.example/acme/%2e%2E/other.git",
-        "a segment may have letters",
+        "a part of the path may contain only letters",
     ),
-    ("a newline", "https://git.example/acme/a\nb", "remove the rest"),
+    ("a newline", "https://git.example/acme/a\nb", "give only the scheme"),
     ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
 ]
 
@@ -397,7 +397,7 @@ def test_credentials_that_are_no_text_are_said_so(run, tmp_path):
     (tmp_path / "secrets" / "password").write_bytes(b"\xff\xfe")
     code, message, _, _ = run("/private/app.git", username="robot")
     assert code == 1
-    assert "git.credentialsSecretRef of the job type: password" in message["failure"]["message"]
+    assert "git.credentialsSecretRef in the job type: password" in message["failure"]["message"]
 
 
 WRONG = [
@@ -428,13 +428,13 @@ WRONG = [
         "a ref that is an option",
         "/public/app.git",
         {"ref": "--output=x"},
-        "not a valid name of a branch",
+        "not a valid name for a branch",
     ),
     (
         "a ref with a revision expression",
         "/public/app.git",
         {"ref": "main~1"},
-        "not a valid name of a branch",
+        "not a valid name for a branch",
     ),
     ("an empty repository", "/public/empty.git", {}, "no commit to check out"),
     (

@@ -220,7 +220,7 @@ def test_a_large_head_passes_and_a_larger_one_is_refused_in_words(tmp_path):
             status, body, _ = post(pod, **head)
             assert status == 400
             assert (
-                "may have 64 KiB, all of them together 256 KiB"
+                "may be at most 64 KiB long, and all headers together 256 KiB"
                 in json.loads(body)["error"]["message"]
             )
         with connect(pod) as endless:

@@ -187,7 +187,7 @@ async def test_a_renewal_that_fails_says_why(
     status, body = await stand.post()
     error = stand.last_error
     assert (error["class"], error["retryable"]) == (class_, retryable)
-    assert error["message"].startswith("exchanging the ServiceAccount's token: ")
+    assert error["message"].startswith("cannot exchange the ServiceAccount's token: ")
     assert status == (502 if retryable else 400)
     assert b"short-lived-1" not in body, "nothing of a token comes back"
     assert stand.gate.ledger.account.complete, "nothing was charged for it"
@@ -256,7 +256,7 @@ async def test_an_exchange_that_fails_says_so_without_the_token(
     error = stand.last_error
     assert (error["class"], error["retryable"]) == (class_, retryable)
     assert answered == (502 if retryable else 400)
-    assert error["message"].startswith("exchanging the ServiceAccount's token: ")
+    assert error["message"].startswith("cannot exchange the ServiceAccount's token: ")
     assert "model.identity" in error["advice"]
     assert stand.provider.keys == []
     printed = capfdbinary.readouterr().out

@@ -361,7 +361,7 @@ NO_STREAMS = [
         "a whole response, which is paid",
         "application/json",
         json.dumps({"object": "response", "usage": USAGE}),
-        b"must answer with a stream of events",
+        b"must respond with a stream of events",
         120,
     ),
 ]
@@ -519,7 +519,7 @@ async def test_the_head_of_an_answer_has_bounds(stand, headers, status):
     if status == 200:
         assert (stand.account.completed, len(down["X-Codex-Filler-0"])) == (1, 60_000)
     else:
-        assert b"may have 64 KiB, all of them together 256 KiB" in body
+        assert b"may be at most 64 KiB long, and all headers together 256 KiB" in body
         assert (error.class_, error.retryable) == ("model_error", False)
 
 
@@ -527,7 +527,7 @@ async def test_a_line_of_an_answer_has_a_bound(stand):
     stand.upstream.scripts = [answers(200, "", Set_Cookie="secret" * 11_000)]
     status, body, _ = await stand.post()
     assert status == 400
-    assert b"may have 64 KiB" in body
+    assert b"may be at most 64 KiB long" in body
     assert b"secret" not in body
 
 

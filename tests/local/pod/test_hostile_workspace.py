@@ -489,7 +489,9 @@ def test_with_a_hostile_index_only_ignored_files_are_left_out(
     assert b"+/dist/" in made.content
     assert b"+bundle" not in made.content
     assert b"hunter2" not in made.content
-    assert "ignored files that the agent added; its index cannot be read: " in made.lacks
+    assert (
+        "ignored files that the agent added, because the Git index cannot be read: "
+    ) in made.lacks
 
 
 def test_an_index_is_not_read_for_longer_than_its_time(

@@ -191,7 +191,7 @@ async def test_deleted_unseen_is_marked_and_not_made_up(registry: Registry) -> N
     assert lost
     assert done
     assert (lost.status, lost.reason, lost.finished_at) == ("deleted", "DeletedUnseen", None)
-    assert "last seen: running" in (lost.error or "")
+    assert "last known status: running" in (lost.error or "")
     assert (done.status, done.result, done.error) == ("succeeded", "fine", None)
     assert lost.deleted_at
     assert done.deleted_at

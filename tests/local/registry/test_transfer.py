@@ -118,15 +118,19 @@ HEAD = b'{"format": "codexrun-registry", "version": 1, "schema": "0004"}\n'
 WRONG = [
     ("nothing of ours", b"apiVersion: v1\n", "line 1: not JSON"),
     ("another JSON", b'{"kind": "List"}\n', "line 1: format is not codexrun-registry"),
-    ("a newer file", HEAD.replace(b": 1", b": 2"), "line 1: version 2 is not 1"),
+    (
+        "a newer file",
+        HEAD.replace(b": 1", b": 2"),
+        "line 1: the file has version 2, but this version of codexrun reads only 1",
+    ),
     ("a list", HEAD + b"[]\n", "line 2: not an object"),
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
-    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a field of a line"),
+    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a valid field of a line"),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
     (
         "two ends",
         HEAD + b'{"end": {"runs": 0}}\n' * 2,
-        "line 3: there is more data after the end line",
+        "line 3: the file continues after its end line",
     ),
 ]
 

@@ -107,8 +107,8 @@ async def test_no_field_of_a_body_is_refused_in_the_words_of_pydantic(
         (
             {"workspace": {"git": {"url": "ftp://git.example.com/shop"}}},
             "/workspace/git/url",
-            "must be an http(s) URL with a path and without user or password; credentials come from"
-            " the job type's git.credentialsSecretRef",
+            "must be an http(s) URL with a path and without a user name or password; credentials"
+            " come from the job type's git.credentialsSecretRef",
         ),
         (
             {"limits": {"max_tokens": "5"}},
@@ -122,7 +122,11 @@ async def test_no_field_of_a_body_is_refused_in_the_words_of_pydantic(
             "unknown field; correct its name or remove it",
         ),
         ({"when_full": "Wait"}, "/when_full", 'must be "Queue" or "Reject"'),
-        ({"prompt_version": "2"}, "/prompt_version", "must be v and a number, such as v1"),
+        (
+            {"prompt_version": "2"},
+            "/prompt_version",
+            "must be the letter v followed by a number, such as v1",
+        ),
         ({"name": "x" * 64}, "/name", "is 64 characters long; at most 63 are allowed"),
         (
             {"labels": {"\ud800": "x"}},

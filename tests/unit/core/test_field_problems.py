@@ -166,8 +166,8 @@ def test_each_pattern_of_a_model_or_a_parameter_has_its_words_and_no_other() -> 
                 "input": "ftp://x",
                 "ctx": {"pattern": r"^https?://[^/@\s]+/\S+$"},
             },
-            "must be an http(s) URL with a path and without user or password; credentials come from"
-            " the job type's git.credentialsSecretRef",
+            "must be an http(s) URL with a path and without a user name or password; credentials"
+            " come from the job type's git.credentialsSecretRef",
         ),
     ],
 )

@@ -42,8 +42,9 @@ def test_everything_wrong_is_told_with_pointers() -> None:
     assert (
         str(caught.value)
         == "spec.inputs/depth: 0 is less than the minimum of 1; spec.inputs/nme: unknown; the"
-        " fields are: report, owners, depth, tone, where, class; spec.inputs/owners/0: 1 is not"
-        " of type 'string' (and 1 more); the job type's inputsSchema says what is expected"
+        " allowed fields are: report, owners, depth, tone, where, class; spec.inputs/owners/0:"
+        " 1 is not of type 'string' (and 1 more); the job type's inputsSchema says what is"
+        " expected"
     )
 
 

@@ -31,7 +31,7 @@ REVIEW = {
     [
         ({}, "/findings", "missing; give it a value"),
         ({"findings": [{"line": 1}, {}]}, "/findings/1/line", "missing; give it a value"),
-        ({"findings": [], "more": 1}, "/more", "unknown; the fields are: findings, a/b"),
+        ({"findings": [], "more": 1}, "/more", "unknown; the allowed fields are: findings, a/b"),
         ({"findings": [], "a/b": "x"}, "/a~1b", "'x' is not of type 'integer'"),
         ([], "", "[] is not of type 'object'"),
     ],

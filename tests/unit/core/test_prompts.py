@@ -92,7 +92,10 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
         ({"version": 1}, "hello[0].version: 1 is not valid"),
         ({"checksum": "0" * 64}, "hello[0].checksum: "),
         ({"checksum": None}, "hello[0].checksum: missing; write"),
-        ({"path": "../secret"}, 'hello[0].path: "../secret" is not valid; name the text\'s file'),
+        (
+            {"path": "../secret"},
+            'hello[0].path: "../secret" is not valid; give the path of the text file',
+        ),
         ({"path": "/etc/passwd"}, 'hello[0].path: "/etc/passwd" is not valid'),
         ({"path": "a\0b"}, "hello[0].path: "),
         ({"path": ""}, "hello[0].path: "),
@@ -106,7 +109,7 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
         ({"owner": "a\nb"}, "hello[0].owner: "),
         (
             {"updated_at": "24.11.2026"},
-            'hello[0].updated_at: "24.11.2026" is not valid; write the day as "YYYY-MM-DD"',
+            'hello[0].updated_at: "24.11.2026" is not valid; write the date as "YYYY-MM-DD"',
         ),
         ({"updated_at": "2026-02-30"}, "hello[0].updated_at: "),
         (
@@ -125,9 +128,9 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        ("{", "prompts/index.json: not readable as JSON: "),
+        ("{", "prompts/index.json: not valid JSON: "),
         ('{"hello": [], "hello": []}', '"hello" appears twice'),
-        ("[]", "prompts/index.json: must be an object of prompt names"),
+        ("[]", "prompts/index.json: must be an object whose keys are prompt names"),
         ({"hello": []}, "prompts/index.json: hello: must be a list with at least one version"),
         (
             {"hello": ["v1"]},
@@ -141,7 +144,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ({"-hello": [entry()]}, "is not a valid name for a prompt"),
         (
             {"hello": [entry(), entry()]},
-            'hello[1].version: "v1" appears twice; a version is published once',
+            'hello[1].version: "v1" appears twice; remove one of the entries',
         ),
         (
             {"hello": [entry("v2", path="hello/v1.md"), entry()]},
@@ -186,7 +189,7 @@ def test_a_text_that_cannot_be_a_prompt(tmp_path: Path, text: bytes, said: str) 
 
 def test_a_changed_text_names_the_next_free_version(tmp_path: Path) -> None:
     said = problems(folder(tmp_path, {"hello": [entry(), entry("v2")]}, v1="changed", v2=TEXT))
-    assert f"hello/v1.md has sha256:{prompts.sha256_of(b'changed')}, the index says" in said
+    assert f"hello/v1.md has sha256:{prompts.sha256_of(b'changed')}, but the index says" in said
     assert (
         "a published version never changes: restore the file and add the new text as v3, or correct"
         " the checksum" in said
@@ -200,7 +203,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (inside / "hello/v1.md").unlink()
     (tmp_path / "secret").write_text(TEXT)
     (inside / "hello/v1.md").symlink_to(tmp_path / "secret")
-    assert "hello[0].path: hello/v1.md points outside the folder" in problems(inside)
+    assert "hello[0].path: hello/v1.md points outside the prompts directory" in problems(inside)
 
 
 def test_no_index_at_all(tmp_path: Path) -> None:
@@ -217,11 +220,11 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "said"),
     [
-        ("hallo", "v1", 'prompt "hallo" is not in the index; add it there, or name one of: hello'),
+        ("hallo", "v1", 'prompt "hallo" is not in the index; add it there, or use one of: hello'),
         (
             "hello",
             "v7",
-            'prompt "hello" has no version "v7"; add it to the index, or name one of: v1',
+            'prompt "hello" has no version "v7"; add it to the index, or use one of: v1',
         ),
     ],
 )

@@ -142,11 +142,11 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("name: hello,", "name: hallo,"),
-            'spec.prompt: prompt "hallo" is not in the index; add it there, or name one of',
+            'spec.prompt: prompt "hallo" is not in the index; add it there, or use one of',
         ),
         (
             ("v1}", f"v1, sha256: {'0' * 63}f}}"),
-            f"f is not the sha256 of hello v1, which is {SHA256}; correct it",
+            f"f is not the sha256 of hello v1, which is {SHA256}; correct the value",
         ),
         (
             ("  name: hello\n", "  name: hi\n"),
@@ -172,18 +172,22 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
-            ("spec.resources.limits.cpu: 0.5 is neither an integer nor a string; write a string"),
+            (
+                "spec.resources.limits.cpu: 0.5 is neither a whole number nor a string; write a"
+                " string"
+            ),
         ),
         (
             (
                 "  model:",
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
-            "spec.env.0.name: must be letters, digits and _, not starting with a digit",
+            "spec.env.0.name: must contain only letters, digits and _, and must not start with"
+            " a digit",
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),
-            "has a value that JSON cannot represent",
+            "contains a value that JSON cannot represent",
         ),
         (
             ("  model:", "  inputsSchema: {type: objekt}\n  model:"),
@@ -193,12 +197,15 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
             'has the placeholder "name", which a run may leave out',
         ),
-        (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; write that"),
-        (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; write that"),
+        (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; correct it"),
+        (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; correct it"),
         (("  model:", "  model: a\n  model:"), '"model" appears twice'),
-        ((JOB_TYPE, "- a"), "must hold one CodexJobType; put each job type into its own file"),
-        ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must hold one CodexJobType"),
-        ((JOB_TYPE, "a: ["), "not readable as YAML: "),
+        (
+            (JOB_TYPE, "- a"),
+            "must contain exactly one CodexJobType; put each job type in its own file",
+        ),
+        ((JOB_TYPE, f"{JOB_TYPE}---\n{JOB_TYPE}"), "must contain exactly one CodexJobType"),
+        ((JOB_TYPE, "a: ["), "not valid YAML: "),
     ],
     ids=lambda value: value[1][:40] if isinstance(value, tuple) else "",
 )
@@ -223,9 +230,9 @@ def test_a_schema_that_gives_each_placeholder_a_value_is_fine(tmp_path: Path, sc
 def test_a_file_of_another_ending_is_not_passed_over(tmp_path: Path) -> None:
     path = folder(tmp_path)
     (path / "configs/jobs/hello.yml").write_text(JOB_TYPE)
-    assert (
-        problems(path)
-        == "configs/jobs/hello.yml: job types are read from .yaml files; rename it to hello.yaml"
+    assert problems(path) == (
+        "configs/jobs/hello.yml: job types are read from .yaml files; rename this file to"
+        " hello.yaml"
     )
 
 

@@ -29,7 +29,7 @@ CASES: list[tuple[str, ThreadSetup, str]] = [
     (
         "another branch",
         replace(SETUP, git=GitWorkspace(url=GIT.url, ref="dev")),
-        "at dev, and of this run https://git.example/a/b at main",
+        "at dev, but that of this run is https://git.example/a/b at main",
     ),
     (
         "the default branch, which may be the same one",

@@ -90,7 +90,7 @@ def test_each_door_tells_a_refusal_in_its_own_way(
 
 def test_a_refusal_without_words_has_some() -> None:
     raw = raw_run("Rejected")
-    detail = "the operator rejected it"
+    detail = "the operator rejected the run"
     assert refusal_problem(CodexRun.model_validate(raw), 7).detail == detail
     assert cluster_start._refusal(raw).detail == detail
 

@@ -304,7 +304,9 @@ def test_an_error_is_waited_for_or_refused_or_tried_again(before, error, waited,
 def test_a_wait_beyond_the_limit_says_until_when_and_which_limit():
     after = meter.noted(Account(waited=110.0), LIMITED, "d", 120.0, NOON)
     assert "2026-11-24T12:00:20Z" in after.last_error.text
-    assert "120 s in total (limits.maxWaitSeconds) and has waited 110 s" in after.last_error.text
+    assert (
+        "120 s in total (limits.maxWaitSeconds) and has already waited 110 s"
+    ) in after.last_error.text
     assert meter.from_json(json.loads(json.dumps(meter.to_json(after)))) == after
 
 

@@ -276,7 +276,7 @@ SHAPES = [
         "model_error",
         False,
         "collides",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "LiteLLM: a code of its provider",
@@ -285,7 +285,7 @@ SHAPES = [
         "model_error",
         False,
         "could not be verified",
-        "keep a run at one",
+        "to the same deployment",
     ),
     (
         "LiteLLM: a code of its provider, as Python prints it",
@@ -299,7 +299,7 @@ SHAPES = [
         "model_error",
         False,
         "too large",
-        "longer one",
+        "a larger context window",
     ),
     (
         "LiteLLM: any other refusal of its provider, under another status",
@@ -330,7 +330,7 @@ SHAPES = [
         "model_error",
         False,
         "Input should be 'function'",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "vLLM: a kind of tool, for gpt-oss",
@@ -339,7 +339,7 @@ SHAPES = [
         "model_error",
         False,
         "namespace",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "llama.cpp: a kind of tool",
@@ -348,7 +348,7 @@ SHAPES = [
         "model_error",
         False,
         "of tool",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "LM Studio: a kind of tool, named by its place alone",
@@ -357,7 +357,7 @@ SHAPES = [
         "model_error",
         False,
         "Invalid (tools.8.type)",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "Azure: an empty description",
@@ -366,7 +366,7 @@ SHAPES = [
         "model_error",
         False,
         "empty string",
-        "a tool as Codex offers it",
+        "a tool in the form that Codex sends",
     ),
     (
         "vLLM: the conversation of a second turn",

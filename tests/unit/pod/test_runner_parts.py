@@ -556,7 +556,7 @@ STALLS = [
     ("no event, but bytes from the model", 1050, 1030, 0, 3, False, True),
     ("no event and no byte", 1050, 1030, 0, 20, True, True),
     ("a command runs", 1050, 1030, 1, 20, False, False),
-    ("no event, and the gate does not answer", 1050, 1030, 0, None, True, True),
+    ("no event, and the gate does not respond", 1050, 1030, 0, None, True, True),
     ("exactly as long", 1050, 1040, 0, 10, True, True),
 ]
 
@@ -580,7 +580,7 @@ def test_a_stall_names_the_last_activity():
         " s ago" in said
     )
     assert (
-        "the gate does not answer"
+        "the gate does not respond"
         in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
     )
 
@@ -601,7 +601,7 @@ def test_disks(tmp_path):
     assert watchdogs.disk_use(tmp_path / "gone") == 0
     assert watchdogs.nearly_full("/tmp", 94, 100, "sizes.tmp") is None
     stop = watchdogs.nearly_full("/tmp", 95, 100, "sizes.tmp")
-    assert (stop.reason, "sizes.tmp of the job type" in stop.message) == ("storage", True)
+    assert (stop.reason, "sizes.tmp in the job type" in stop.message) == ("storage", True)
     assert watchdogs.nearly_full("/tmp", 95, 0, "sizes.tmp") is None, "no limit"
 
 
@@ -617,7 +617,7 @@ def test_a_lower_limit_of_all_disks_together_comes_before_the_kubelet(tmp_path):
     assert watchdogs.full_disk(disks, 0) is None
     stop = watchdogs.full_disk(disks, 1_000_000)
     assert stop.reason == "storage"
-    assert "resources.limits.ephemeral-storage of the job type" in stop.message
+    assert "resources.limits.ephemeral-storage in the job type" in stop.message
 
 
 # the log
@@ -699,6 +699,6 @@ def test_a_reader_that_goes_away_holds_nobody_up():
 def test_why_there_is_no_rollout_is_said_in_the_words_of_the_api(body, message):
     words = resume._refusal(body)
     assert words == message or (
-        message is None and words.startswith("spec.retryOf.resume: nothing is stored")
+        message is None and words.startswith("spec.retryOf.resume: the Codex session file")
     )
     assert message or words.endswith(resume.ADVICE)

@@ -76,11 +76,11 @@ def read_cost_query(params: Mapping[str, str], today: date) -> CostQuery:
             try:
                 dates[name] = date.fromisoformat(text)
             except ValueError:
-                problems.append(f'"{text[:40]}" is not a valid day; write 2026-01-31')
+                problems.append(f'"{text[:40]}" is not a valid date; write it as 2026-01-31')
     first, last = sorted(dates.values())
     if (last - first).days >= MAX_DAYS:
         first = last - timedelta(days=MAX_DAYS - 1)
-        problems.append(f"at most {MAX_DAYS} days can be shown")
+        problems.append(f"at most {MAX_DAYS} days can be shown; choose a shorter period")
     by = params.get("by", "")
     label = params.get("label", "").strip()
     if by in ("", LABEL_PREFIX.rstrip(":")):  # a label's key alone says enough

@@ -47,7 +47,8 @@ async def login(request: Request, services: CurrentServices) -> Response:
         raise Problem(
             429,
             "too-many-logins",
-            f"too many unknown tokens came from your address; try again in {math.ceil(wait)} s",
+            "too many unknown tokens were sent from your address; try again in"
+            f" {math.ceil(wait)} s",
             retry_after=math.ceil(wait),
         )
     form = await request.form()

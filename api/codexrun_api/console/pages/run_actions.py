@@ -50,7 +50,7 @@ async def priority(
         raise Problem(
             422,
             "invalid-priority",
-            f'Priority: "{text[:20]}" is not valid; write an integer from -{MAX_PRIORITY} to'
+            f'Priority: "{text[:20]}" is not valid; write a whole number from -{MAX_PRIORITY} to'
             f" {MAX_PRIORITY}",
         )
     record = await actions.set_priority(services, run_id, int(text))
@@ -111,7 +111,7 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
         raise Problem(
             422,
             "nothing-selected",
-            "no run is selected; select some, or filter the list to those that you mean",
+            "no runs are selected; select some, or filter the list",
         )
     if len(ids) > MAX_BULK_RUNS:
         raise Problem(
@@ -161,7 +161,7 @@ async def bulk_result(
 ) -> Response:
     action = services.bulk_actions.get(number)
     if action is None:
-        detail = "this result is no longer stored; the list shows the state of the runs"
+        detail = "this result is no longer stored; the list shows the current state of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,

@@ -40,7 +40,7 @@
             area.value = text;
             document.body.append(area);
             area.select();
-            toast(document.execCommand("copy") ? said : "The browser did not let us copy");
+            toast(document.execCommand("copy") ? said : "The browser did not allow copying");
             area.remove();
         }
     }

@@ -30,8 +30,8 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
         lines.append(Command(f"{kubectl} describe pod {pod}", "with the Events of its pod"))
     if pod and record.status == "stopping":
         why = (
-            "only for a lost node: ends the wait and frees the slot, even if something still runs"
-            " on that node"
+            "only for a lost node: ends the wait and frees the slot, even if something is still"
+            " running on that node"
         )
         lines.append(Command(f"{kubectl} delete pod {pod} --grace-period=0 --force", why))
     return lines

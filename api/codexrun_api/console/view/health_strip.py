@@ -52,4 +52,4 @@ def registry_sign(lag: float, *, away: bool = False) -> Sign:
 
 
 def cluster_sign(ready: bool) -> Sign:
-    return Sign("cluster", ready, "cluster" if ready else "cluster not yet listed")
+    return Sign("cluster", ready, "cluster" if ready else "still reading from the cluster")

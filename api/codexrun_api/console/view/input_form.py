@@ -153,7 +153,7 @@ def _value(field: Field, text: str) -> Any:
             try:
                 return int(text)
             except ValueError:
-                raise ValueError(f"{field.label} must be an integer") from None
+                raise ValueError(f"{field.label} must be a whole number") from None
         case "number":
             try:
                 number = float(text)

@@ -19,8 +19,8 @@ BINDINGS = (
     Binding("g p", "go:/console/prompts", "Go to prompts", "everywhere"),
     Binding("g c", "go:/console/cost", "Go to cost", "everywhere"),
     Binding("s", "start", "Start a run", "everywhere"),
-    Binding("t", "theme", "Light or dark", "everywhere"),
-    Binding("Escape", "escape", "Close, or leave a field", "everywhere"),
+    Binding("t", "theme", "Switch between light and dark", "everywhere"),
+    Binding("Escape", "escape", "Close a dialog, or leave a field", "everywhere"),
     Binding("j", "next", "Next run", "list"),
     Binding("k", "previous", "Previous run", "list"),
     Binding("Enter", "open", "Open the run", "list"),
@@ -35,6 +35,6 @@ BINDINGS = (
     Binding("5", "tab:5", "YAML", "run"),
     Binding("n", "match:1", "Next match", "log"),
     Binding("N", "match:-1", "Previous match", "log"),
-    Binding("f", "follow", "Follow the end", "log"),
+    Binding("f", "follow", "Follow new log lines", "log"),
     Binding("w", "wrap", "Wrap long lines", "log"),
 )

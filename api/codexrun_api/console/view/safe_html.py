@@ -79,7 +79,8 @@ class Budget:
         cells = table_cells(visible_text)
         if cells > self.cells:
             return self._as_text(
-                text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}"
+                text,
+                f"its tables have up to {cells:,} cells; a page shows at most {MAX_PAGE_CELLS:,}",
             )
         self.markdown_characters -= len(text)
         self.cells -= cells
@@ -93,7 +94,7 @@ class Budget:
         size = _html_characters(tokens)
         if size > self.html_characters:
             return self._as_text(
-                text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}"
+                text, f"its HTML has {size:,} characters; a page shows at most {MAX_PAGE_HTML:,}"
             )
         return self._spend(_clean(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 

@@ -58,29 +58,32 @@ WAYS_OUT = {
     "rate_limit": "The model's provider is limiting requests; retry later.",
     "quota": "The provider's account has no credit left; top it up, then retry.",
     "budget": (
-        "It reached its token budget; run it again with a smaller task, or raise the job type's"
+        "The run reached its token budget; retry with a smaller task, or raise the job type's"
         " limit."
     ),
     "timeout": (
-        "It ran out of time; run it again with a smaller task, or raise the job type's"
+        "The run reached its time limit; retry with a smaller task, or raise the job type's"
         " timeoutSeconds."
     ),
-    "stall": "Neither Codex nor the model said anything for too long; retry.",
-    "oom": "It ran out of memory; raise the job type's resources.limits.memory.",
-    "storage": "It filled its disk; raise the job type's ephemeral-storage limit.",
-    "evicted": "The node ran short of resources; retry.",
-    "node_lost": "Its node was lost; retry.",
+    "stall": "Codex and the model were silent for too long; retry.",
+    "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
+    "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
+    "evicted": "The node ran short of resources; retry the run.",
+    "node_lost": "The node of the run was lost; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
     "unschedulable": (
-        "No node has room for it; check the job type's resources and placement, or retry later."
+        "No node has room for the run; check the job type's resources and placement, or retry"
+        " later."
     ),
-    "workspace": "The repository could not be cloned; check URL, ref and credentials.",
-    "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
-    "guardrail": "It did something that its job type does not allow.",
+    "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
+    "config": "A Secret or ConfigMap that the run needs is missing; the message names the object.",
+    "guardrail": "The run did something that its job type does not allow.",
     "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
     "model_error": "The model's provider failed; its message says whether a retry may succeed.",
-    "silent_death": "It ended without proof of success; retry, and look at its log.",
-    "internal": "An internal error of codexrun; retry, and report it if it happens again.",
+    "silent_death": "The run ended without proof of success; check its log, then retry.",
+    "internal": (
+        "An internal error occurred in codexrun; retry, and report the error if it happens again."
+    ),
 }
 
 _ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IGNORECASE)
@@ -88,8 +91,8 @@ _ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IG
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
-    reasons.JOB_TYPE_HELD: "Waiting: the cluster rejects the Jobs of its job type for now",
-    reasons.JOB_REFUSED: "Waiting: the cluster rejects its Job for now",
+    reasons.JOB_TYPE_HELD: "Waiting: the cluster is rejecting the Jobs of its job type",
+    reasons.JOB_REFUSED: "Waiting: the cluster is rejecting its Job",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
     reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",
@@ -142,18 +145,21 @@ def sentence(
             return _with_full_stop(record.error or "Cancelled")
         case "rejected":
             return _with_full_stop(
-                f"Rejected, never ran: {record.error or record.reason or 'no message'}"
+                f"Rejected before it started: {record.error or record.reason or 'no message'}"
             )
         case "deleted":
             return _with_full_stop(
                 record.error
-                or "Its object was deleted before its end was recorded; the outcome is unknown"
+                or (
+                    "The run's object was deleted before the outcome was recorded, so the outcome"
+                    " is unknown"
+                )
             )
         case unknown:
             message = (
                 status.message
                 if status and status.message
-                else record.reason or "a newer operator's status"
+                else record.reason or "a status set by a newer operator"
             )
             return _with_full_stop(f"{unknown.capitalize()}: {message}")
 
@@ -189,7 +195,7 @@ def short(
         case _:
             text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
             word_of_badge = state_of(record.status).word
-            text = capitalized(re.sub(rf"^{word_of_badge}(, never ran:|[:;]) ", "", text))
+            text = capitalized(re.sub(rf"^{word_of_badge}( before it started:|[:;]) ", "", text))
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 
@@ -215,7 +221,7 @@ def run_seconds(record: RunRecord, now: datetime) -> float | None:
 def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
     if record.reason and record.reason in WAITS:
         return _with_full_stop(WAITS[record.reason])
-    parts = [f"{busy} of {limit} {record.job_type} runs are busy"] if limit else []
+    parts = [f"{busy} of {limit} {record.job_type} slots are taken"] if limit else []
     if position:
         parts.append("next in line" if position.position == 1 else f"position {position.position}")
         if position.eta_seconds is not None:
@@ -232,7 +238,7 @@ def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: s
         return f"{text}."
     if seconds is not None and seconds > usual.total_seconds():
         return f"{text}. Longer than usual ({duration(usual.total_seconds())})."
-    return f"{text}. Usually done after {duration(usual.total_seconds())}."
+    return f"{text}. Usually takes {duration(usual.total_seconds())}."
 
 
 def _waiting(record: RunRecord, now: datetime) -> str:

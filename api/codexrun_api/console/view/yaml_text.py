@@ -15,7 +15,7 @@ def as_yaml(value: Any, *, sort_keys: bool = False) -> str:
     text = json.dumps(value, ensure_ascii=False, sort_keys=sort_keys, default=str)
     if len(text) > MAX_CHARACTERS:
         return (
-            f"# {len(text):,} characters of JSON, of which these are the first"
-            f" {MAX_CHARACTERS:,}\n{text[:MAX_CHARACTERS]}"
+            f"# {len(text):,} characters of JSON; only the first {MAX_CHARACTERS:,} are shown"
+            f"\n{text[:MAX_CHARACTERS]}"
         )
     return str(yaml.safe_dump(value, sort_keys=sort_keys, allow_unicode=True, width=120))

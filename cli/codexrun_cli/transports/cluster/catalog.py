@@ -47,7 +47,7 @@ async def prompt_text(kube: Kube, name: str, version: str) -> str:
     raise CommandError(
         Code.NOT_FOUND,
         f'there is no prompt "{name}" with a version "{version}"',
-        hint="`codexrun prompts list` shows which exist",
+        hint="`codexrun prompts list` shows the prompts that exist",
     )
 
 

@@ -55,25 +55,27 @@ def command_error(error: Refused | Unavailable) -> CommandError:
     """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
         return Unreachable(
-            f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"
+            f"the cluster does not respond: {error}", hint="does `kubectl get codexruns` work?"
         )
     message = error.message
     if isinstance(error, NotFound):
         if "codexruns" in message or "could not find the requested resource" in message:
             missing = "the server could not find the requested resource" in message
             hint = (
-                "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
+                "is the chart installed in this cluster? `codexrun doctor` checks"
+                if missing
+                else ""
             )
             return CommandError(
                 Code.NOT_FOUND,
                 message,
-                hint=hint or "`codexrun list` shows which exist",
+                hint=hint or "`codexrun list` shows the runs that exist",
             )
         return CommandError(Code.NOT_FOUND, message)
     if isinstance(error, Conflict):
         return CommandError(Code.CONFLICT, message)
     if error.status in (401, 403):
-        hint = "`codexrun doctor` shows which right is missing"
+        hint = "`codexrun doctor` shows which permission is missing"
         return CommandError(
             Code.NOT_ALLOWED,
             message,

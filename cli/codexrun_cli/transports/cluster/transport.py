@@ -245,8 +245,8 @@ class Cluster:
             if status in ENDED_STATUSES:
                 raise CommandError(
                     Code.CONFLICT,
-                    f'run "{raw["metadata"]["name"]}" has ended ({status}); only a new run can be'
-                    " different",
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); start a new run'
+                    " instead",
                     hint="`codexrun retry NAME` runs it again",
                 )
             patch = {

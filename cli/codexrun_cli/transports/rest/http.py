@@ -29,7 +29,7 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSErr
 
 # What the api advises callers of REST; the hints below are for people at a terminal.
 _HTTP_ADVICE = re.compile(
-    r"; (?:GET /\S+ lists them|/openapi\.json lists what there is|`errors` says where"
+    r"; (?:GET /\S+ lists them|/openapi\.json lists the paths and their methods|`errors` says where"
     r"|send `Authorization: [^`]*`)$"
 )
 
@@ -119,7 +119,7 @@ class Http:
             except (ValueError, RecursionError) as error:
                 raise CommandError(
                     Code.FAILED,
-                    f"{self.server} does not answer like a REST API of codexrun: {error}",
+                    f"{self.server} does not respond like a REST API of codexrun: {error}",
                 ) from None
         raise AssertionError("unreachable")
 
@@ -176,14 +176,14 @@ class Http:
             milliseconds = round((time.monotonic() - started_at) * 1000)
             say(
                 f"debug: {method} {url} -> {outcome} ({milliseconds}"
-                f" ms{f', request id {request_id}' if request_id else ''})"
+                f" ms{f', request ID {request_id}' if request_id else ''})"
             )
 
     def _raise_unavailable(self, error: BaseException) -> NoReturn:
         raise Unreachable(
-            f"{self.server} does not answer: {_reason(error)}",
+            f"{self.server} does not respond: {_reason(error)}",
             timed_out=isinstance(getattr(error, "reason", error), TimeoutError),
-            hint="is the URL right, and is the REST API up? `codexrun doctor` looks",
+            hint="is the URL right, and is the REST API up? `codexrun doctor` checks",
         ) from None
 
     def _raise_problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
@@ -226,10 +226,10 @@ def _hint(status: int, code: str) -> str:
     """Return what to type next."""
     return {
         "unauthenticated": "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`",
-        "refused-by-cluster": "`codexrun doctor` shows which right is missing",
+        "refused-by-cluster": "`codexrun doctor` shows which permission is missing",
         "run-not-found": "`codexrun list` shows the runs that exist",
         "job-type-not-found": "`codexrun jobtypes list` shows what can be started",
-        "prompt-not-found": "`codexrun prompts list` shows which exist",
+        "prompt-not-found": "`codexrun prompts list` shows the prompts that exist",
         "concurrency-limit": "without --reject, the run waits for its turn",
         "job-type-suspended": "without --reject, the run waits until the job type is resumed",
         "job-type-held": (
@@ -240,8 +240,8 @@ def _hint(status: int, code: str) -> str:
         "name-taken": "choose another --name, or leave it out",
         "idempotency-key-reused": "use another --idempotency-key, or leave it out",
         "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` lists the inputs",
-        "unavailable": "`codexrun doctor` looks for the reason",
-    }.get(code, "is the URL that of a REST API of codexrun?" if status == 404 and not code else "")
+        "unavailable": "`codexrun doctor` finds the reason",
+    }.get(code, "is this the URL of a codexrun REST API?" if status == 404 and not code else "")
 
 
 def _read(error: IO[bytes]) -> bytes:

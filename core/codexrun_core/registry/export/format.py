@@ -75,7 +75,7 @@ class Reader:
         """
         self._number += 1
         if self.ended:
-            raise self._bad("there is more data after the end line")
+            raise self._bad("the file continues after its end line")
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -97,21 +97,21 @@ class Reader:
             )
         if head.get("version") != VERSION:
             raise self._bad(
-                f"version {head.get('version')!r} is not {VERSION}, the only version that this"
-                " codexrun reads; import it with the version that wrote it"
+                f"the file has version {head.get('version')!r}, but this version of codexrun reads"
+                f" only {VERSION}; import the file with the version of codexrun that wrote it"
             )
 
     def _check_end(self, end: Any) -> None:
         runs = end.get("runs") if isinstance(end, dict) else None
         if runs != self.runs:
             raise self._bad(
-                f"end.runs is {runs!r}, but the file has {self.runs} runs; export again"
+                f"end.runs is {runs!r}, but the file contains {self.runs} runs; export it again"
             )
         self.ended = True
 
     def _entry(self, value: dict[str, Any]) -> Entry:
         if unknown := sorted(set(value) - {"run", "events"}):
-            raise self._bad(f"{unknown[0]} is not a field of a line; use run and events")
+            raise self._bad(f"{unknown[0]} is not a valid field of a line; use run and events")
         run = self._record("run", value.get("run"), RunRecord, _RUNS.validate_python)
         given = value.get("events", [])
         if not isinstance(given, list):
@@ -121,7 +121,7 @@ class Reader:
             for number, event in enumerate(given)
         ]
         if any(event.run_id != run.run_id for event in events):
-            raise self._bad("events belong to another run than run.run_id")
+            raise self._bad("the events belong to a run other than run.run_id")
         self.runs += 1
         return Entry(run, events)
 
@@ -131,8 +131,8 @@ class Reader:
         known = {field.name for field in fields(kind)}
         if unknown := sorted(set(value) - known):
             raise self._bad(
-                f"{place}.{unknown[0]} is unknown to this version of codexrun; import it with the"
-                " version that wrote it, or a later one"
+                f"{place}.{unknown[0]} is unknown to this version of codexrun; import the file with"
+                " the version that wrote it, or a later one"
             )
         try:
             record = validate(value)

@@ -120,7 +120,7 @@ def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
         message = (
             f"{snapshot.unreadable} exists, but this version of codexrun cannot read it; the"
             " operator's log says why. The run waits: upgrade codexrun, or apply the object again"
-            " in the form of this version"
+            " in the format of this version"
         )
     return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 
@@ -215,8 +215,8 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         and snapshot.queued >= max_queued
     ):
         message = (
-            f"{cause}, and {snapshot.queued} runs are waiting, which is its limit (maxQueued:"
-            f" {max_queued}); try again later, or ask its owner to raise maxQueued"
+            f"{cause}, and {snapshot.queued} runs are waiting, which is the limit (maxQueued:"
+            f" {max_queued}); try again later, or ask the job type's owner to raise maxQueued"
         )
         return Decision(
             status=with_phase(

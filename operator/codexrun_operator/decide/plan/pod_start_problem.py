@@ -133,8 +133,8 @@ def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
         return StartProblem(
             FailureClass.CONFIG,
             reasons.SANDBOX_REFUSED,
-            f"Node {pod.node} lacks the runtime of the job type's runtimeClassName; correct it, or"
-            f" give its RuntimeClass a nodeSelector: {_text(warning)}",
+            f"Node {pod.node} does not have the runtime that the job type's runtimeClassName names;"
+            f" correct the name, or give the RuntimeClass a nodeSelector: {_text(warning)}",
         )
     return StartProblem(
         FailureClass.UNSCHEDULABLE,
@@ -149,8 +149,8 @@ def _refused_pod(said: str) -> StartProblem:
     agent,gate")."""
     unnamed = "must specify" in said
     advice = (
-        "; name it in the job type's resources and the chart's jobs.gate.resources and"
-        " jobs.clone.resources, or give the namespace a LimitRange with defaults"
+        "; set it in the job type's resources and in the chart's jobs.gate.resources and"
+        " jobs.clone.resources, or create a LimitRange with defaults in the namespace"
     )
     return StartProblem(
         FailureClass.CONFIG,
@@ -173,10 +173,10 @@ def _unschedulable(said: str) -> StartProblem:
         and re.search(rf"\b{nodes[1]} Insufficient", said)
     )
     advice = (
-        "its requests exceed every node; lower resources.requests of the job type, or add a larger"
-        " node"
+        "its requests exceed the capacity of every node; lower resources.requests in the job type,"
+        " or add a larger node"
     )
-    text = f"No node for the pod: {advice if too_large else said}" + (
+    text = f"No node can run the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )
     return StartProblem(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, text, hopeless=too_large)

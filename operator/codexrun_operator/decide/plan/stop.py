@@ -277,8 +277,8 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         return begin_stop(snapshot, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
     if job.suspended and _may_have_had_pod(snapshot):
         message = (
-            f"Job {job.name} was suspended while its pod existed, by a queue controller or by"
-            " hand; retry the run"
+            f"Job {job.name} was suspended by a queue controller or by hand while its pod existed;"
+            " retry the run"
         )
         # unless it was this operator, and the status write was lost
         return stop_on_time(snapshot, now) or begin_stop(
@@ -295,7 +295,7 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if lost:
         if not snapshot.absence_proven:
             return READ_LIVE
-        message = "The pod was gone before its end was read; how the run ended is unknown"
+        message = "The pod was gone before its result could be read; how the run ended is unknown"
         return terminal_decision(
             snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
         )
@@ -324,8 +324,8 @@ def stop_what_outlives_the_agent(snapshot: Snapshot, now: datetime) -> Decision 
     assert snapshot.pod is not None
     names = ", ".join(name for name, c in snapshot.pod.foreign.items() if not c.ended)
     message = (
-        "The agent has ended and the pod is being stopped; containers added by others are"
-        f" still running ({names})"
+        "The agent has ended and the pod is being stopped; containers that codexrun did not add"
+        f" are still running ({names})"
     )
     return begin_stop(snapshot, now, reasons.AGENT_ENDED, message)
 

@@ -29,7 +29,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
-RETRY = "the model's endpoint failed, or the network on the way to it; retry"
+RETRY = "the model's endpoint or the network on the way to it failed; retry"
 INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
@@ -101,8 +101,8 @@ def _words(*patterns: str) -> re.Pattern[str]:
 KINDS = (
     Kind(
         "policy",
-        "the provider's usage policy rejects the prompt or the answer to it; change the prompt or"
-        " the inputs, because a retry would be rejected again",
+        "the provider's usage policy rejects the prompt or the answer; change the prompt or the"
+        " inputs, because a retry would be rejected again",
         codes=_codes(
             "bio_policy", "content_filter", "content_policy_violation", "contentpolicyviolation",
             "contentpolicyviolationerror", "cyber_policy", "invalid_prompt", "moderation_blocked",
@@ -128,15 +128,15 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "a proxy or firewall on the way answered instead of the model; check model.upstreamURL and"
-        " model.proxy, and what the proxy allows",
+        "a proxy or firewall on the way responded instead of the model; check model.upstreamURL"
+        " and model.proxy, and what the proxy allows",
         statuses=frozenset({200, 400, 401, 403, 407, 451, 511}),
         page=True,
     ),
     Kind(
         "auth",
-        "check the key in the Secret of the chart's model.existingSecret or the job type's"
-        " modelSecretRef, and that it may use this model",
+        "check the key in the Secret that the chart's model.existingSecret or the job type's"
+        " modelSecretRef names, and whether it may use this model",
         codes=_codes("account_deactivated", "invalid_api_key"),
         statuses=frozenset({401, 403}),
     ),
@@ -162,9 +162,9 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint does not take a tool as Codex offers it (custom is apply_patch, namespace an"
-        " MCP server); use a later version of its server, or leave the tool out of the job type's"
-        " allowedTools or mcpServers",
+        "the endpoint does not accept a tool in the form that Codex sends (the type custom stands"
+        " for apply_patch, and namespace for an MCP server); use a later version of the endpoint's"
+        " software, or remove the tool from the job type's allowedTools or mcpServers",
         words=_words(
             r"\btools[.\[]\d", r"'body', 'tools', \d", r"'type' of tool must",
             r"invalid value: 'tools\b", r"tool type\b.{0,80}not supported",
@@ -173,15 +173,16 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint hands the requests of one run to several deployments, which cannot read each"
-        " other's reasoning; have it keep a run at one of them",
+        "the endpoint distributes the requests of one run over several deployments, which cannot"
+        " read each other's reasoning; configure it to send all requests of a run to the same"
+        " deployment",
         codes=_codes("invalid_encrypted_content"),
         words=_words(r"encrypted content [\s\S]{0,80}could not be (?:decrypted|verified|parsed)"),
     ),
     Kind(
         "model_error",
-        "the conversation no longer fits into the model's context; ask for less in one run, or use"
-        " a model with a longer one",
+        "the conversation no longer fits in the model's context window; give the run a smaller"
+        " task, or use a model with a larger context window",
         codes=_codes("context_length_exceeded", "context_window_exceeded"),
         words=_words(
             r"context (?:length|window|size)", r"(?:prompt|input) is too long",
@@ -200,14 +201,15 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the provider does not accept the job type's outputSchema; change it as the message says",
+        "the provider does not accept the job type's outputSchema; correct the schema as the"
+        " message says",
         codes=_codes("invalid_json_schema"),
         words=_words(r"invalid schema for (?:response_format|text)"),
     ),
     Kind(
         "model_error",
-        "the request is larger than the endpoint, or a proxy before it, accepts; raise the limit"
-        " there, or ask for less in one run",
+        "the request is larger than the endpoint, or a proxy in front of it, accepts; raise the"
+        " limit there, or give the run a smaller task",
         statuses=frozenset({413}),
         page=None,
     ),
@@ -221,13 +223,13 @@ KINDS = (
 )  # fmt: skip
 REFUSED = Kind(
     "model_error",
-    "the endpoint rejects the request and would reject it again; change what the message names",
+    "the endpoint rejects the request, and a retry would fail too; correct what the message names",
 )
 FAILED = Kind("model_error", RETRY, retryable=True)
 NO_STREAM = Kind(
     "model_error",
-    "the endpoint must answer with a stream of events; check model.upstreamURL, and whether a"
-    " proxy on the way rewrites answers",
+    "the endpoint must respond with a stream of events; check model.upstreamURL, and whether a"
+    " proxy on the way rewrites responses",
 )
 
 
@@ -332,9 +334,9 @@ def masked(error: UpstreamError, mask: Callable[[str], str]) -> UpstreamError:
 def not_waited_for(error: UpstreamError, waited: float, max_wait: float) -> UpstreamError:
     """Return the error of a provider that wants more time than the run has for waiting; seconds."""
     advice = (
-        f"the provider asks to retry at {error.reset_at}, but the run may wait {max_wait:g} s in"
-        f" total (limits.maxWaitSeconds) and has waited {waited:.0f} s; retry later, raise that"
-        " limit, or lower the job type's concurrencyLimit"
+        f"the provider says to retry at {error.reset_at}, but the run may wait only {max_wait:g} s"
+        f" in total (limits.maxWaitSeconds) and has already waited {waited:.0f} s; retry later,"
+        " raise that limit, or lower the job type's concurrencyLimit"
     )
     return replace(error, advice=advice)
 
@@ -351,11 +353,11 @@ def unreadable(host: str, coding: str) -> UpstreamError:
     return UpstreamError(
         "model_error",
         _short(
-            f"the answer of {host} has the Content-Encoding {coding}, which the gate cannot read"
-            " and did not request"
+            f"the response from {host} has the Content-Encoding {coding}, which the gate cannot"
+            " read and did not request"
         ),
         retryable=False,
-        advice="turn compression off at the endpoint, or at the proxy before it",
+        advice="turn compression off at the endpoint, or at the proxy in front of it",
     )
 
 
@@ -363,11 +365,11 @@ def unreadable_head(host: str, reason: str) -> UpstreamError:
     """Build the error of an answer whose head is beyond the gate's limits, or is not HTTP."""
     return UpstreamError(
         "model_error",
-        _short(f"the head of the answer of {host} cannot be read: {reason}"),
+        _short(f"the headers of the response from {host} cannot be read: {reason}"),
         retryable=False,
         advice=(
-            "a line or a header may have 64 KiB, all of them together 256 KiB; check what the"
-            " endpoint, or a proxy before it, adds to its answers"
+            "a line or header may be at most 64 KiB long, and all headers together 256 KiB; check"
+            " what the endpoint, or a proxy in front of it, adds to its responses"
         ),
     )
 
@@ -396,11 +398,11 @@ def foreign(host: str) -> UpstreamError:
     """Build the error of a stream that ended without one event of the Responses API."""
     return UpstreamError(
         "model_error",
-        f"the stream from {host} has events without a type, as of another API",
+        f"the stream from {host} has events without a type, so it is not from the Responses API",
         retryable=False,
         advice=(
-            "the endpoint has to speak the Responses API, not chat completions; see"
-            " model.upstreamURL, or use a later version of its server"
+            "the endpoint must support the Responses API, not only chat completions; check"
+            " model.upstreamURL, or use a later version of the endpoint's software"
         ),
     )
 

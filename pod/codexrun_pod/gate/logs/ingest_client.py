@@ -66,7 +66,7 @@ class IngestClient:
         try:
             return StoredLog(int(answer["size"]), bool(answer.get("ended")))
         except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable(f"the REST API's answer cannot be understood: {error!r}") from error
+            raise Unavailable(f"the REST API's response is not valid: {error!r}") from error
 
     async def usage(self, usage: dict[str, Any]) -> None:
         """Send the account so far."""

@@ -56,7 +56,7 @@ class LoopbackRoutes:
         the first request to the model: from then on it would be the agent who hides what the gate
         says."""
         if self.ledger.mask_given or self.ledger.account.requests:
-            return _error(409, "the mask is given once, before the first request")
+            return _error(409, "the mask can be set only once, before the first request")
         try:
             async with self.masks.whole(request) as data:
                 self.ledger.take_mask(json_text.parse(bytes(data)))
@@ -92,7 +92,7 @@ class LoopbackRoutes:
         if name not in AGENT_ARTIFACTS:
             return _error(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
-            return _error(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
+            return _error(413, f"{name} is larger than {MAX_ARTIFACT_BYTES[name]} bytes")
         try:
             if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
                 async with self.messages.whole(request) as text:
@@ -131,7 +131,7 @@ class LoopbackRoutes:
     async def rollout(self, request: web.Request) -> web.StreamResponse:
         """GET /rollout: 404 if there is none, 503 while nobody can say."""
         if self.uploader is None:
-            return _error(404, "this installation has no REST API that keeps rollouts")
+            return _error(404, "this installation has no REST API that stores Codex session files")
         try:
             async with self.uploader.client.rollout() as answer:
                 down = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -66,7 +66,7 @@ class Spool:
             with path.open("wb") as file:
                 async for part in content:
                     if file.tell() + len(part) > MAX_ARTIFACT_BYTES[name]:
-                        raise TooLarge(f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
+                        raise TooLarge(f"{name} is larger than {MAX_ARTIFACT_BYTES[name]} bytes")
                     file.write(part)
             path.replace(self._artifacts / name)
         finally:

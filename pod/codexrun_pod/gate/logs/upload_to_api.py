@@ -119,7 +119,8 @@ class Uploader:
             )
             if stored.size > spool.size:
                 raise Declined(
-                    f"the REST API has {stored.size} bytes of this log, the gate {spool.size}"
+                    f"the REST API has {stored.size} bytes of this log, but the gate has"
+                    f" {spool.size}"
                 )
             if stored.size == self.stored_bytes:
                 raise Unavailable("the REST API has no room for more")

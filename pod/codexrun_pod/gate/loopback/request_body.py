@@ -73,7 +73,9 @@ class BodyReader:
     async def _turn_of(self, request: web.Request) -> AsyncIterator[float]:
         """Wait for the turn of a request; yield the seconds that its body has left."""
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise BodyError(415, "a body with a Content-Encoding is not allowed; send it plain")
+            raise BodyError(
+                415, "a body with a Content-Encoding is not allowed; send the body uncompressed"
+            )
         if self._waiting >= MAX_WAITING_BODIES:
             raise BodyError(
                 503, f"{MAX_WAITING_BODIES} requests are already waiting; send one at a time"
@@ -87,7 +89,7 @@ class BodyReader:
             self._waiting -= 1
 
     def _too_large(self) -> BodyError:
-        return BodyError(413, f"a request above {self.max_bytes} bytes is not allowed")
+        return BodyError(413, f"a request larger than {self.max_bytes} bytes is not allowed")
 
 
 @asynccontextmanager
@@ -104,4 +106,4 @@ async def _within(seconds: float, limit: float) -> AsyncIterator[None]:
         web.RequestPayloadError,
         ConnectionError,
     ):
-        raise BodyError(400, "the body was cut off") from None
+        raise BodyError(400, "the request body is incomplete") from None

@@ -14,8 +14,8 @@ from codexrun_pod.gate.policy.verdicts import Denied
 
 LARGE_HEAD = Denied(
     "guardrail",
-    f"the head of the request is too large; a line or a header may have {MAX_LINE_BYTES // 1024}"
-    f" KiB, all of them together {MAX_HEAD_BYTES // 1024} KiB",
+    "the headers of the request are too large; a line or header may be at most"
+    f" {MAX_LINE_BYTES // 1024} KiB long, and all headers together {MAX_HEAD_BYTES // 1024} KiB",
     final=False,
 )
 

@@ -23,8 +23,8 @@ def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
         )
     if limits.unpriced is not None:
         return guardrail(
-            f"the price table has no price for {limits.unpriced}, which the model's answer used,"
-            " so limits.maxCostCents cannot be enforced; add it to the table"
+            f"the price table has no price for {limits.unpriced}, which the model's response used,"
+            " so limits.maxCostCents cannot be enforced; add the price to the table"
         )
     return None
 

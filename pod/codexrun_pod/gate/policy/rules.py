@@ -69,7 +69,9 @@ def nothing_kept_upstream(body: dict[str, Any], _: Limits) -> Denied | None:
             return guardrail(f"{key} must not be set")
     for key in ("previous_response_id", "conversation", "prompt"):
         if body.get(key) is not None:
-            return guardrail(f"{key} is not allowed: a run sends its whole conversation itself")
+            return guardrail(
+                f"{key} is not allowed: each request must contain the whole conversation"
+            )
     return None
 
 

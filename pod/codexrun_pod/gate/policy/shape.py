@@ -77,10 +77,10 @@ def _reasons(body: Mapping[str, Any]) -> Iterator[str]:
     for item in conversation if isinstance(conversation, list) else ():
         kind = _kind_of_item(item)
         if kind is None or kind not in ITEMS:
-            yield f"an input item of the type {quoted(kind)} is not allowed"
+            yield f"input items of type {quoted(kind)} are not allowed"
             return
         if not isinstance(item.get("tools"), list | None):
-            yield f"tools of an input item of the type {quoted(kind)} must be a list"
+            yield f"tools of an input item of type {quoted(kind)} must be a list"
         # A search's are JSON of the model's; those of other calls are a text that has JSON in it.
         free = {"arguments"} if kind == "tool_search_call" else set()
         yield from _wrong_values(item, ITEMS[kind].keys() - free, "item")
@@ -102,11 +102,11 @@ def _wrong_parts(parts: Any) -> Iterator[str]:
     for part in parts:
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(kind, str) or kind not in PARTS:
-            yield f"a content part of the type {quoted(kind)} is not allowed"
+            yield f"content parts of type {quoted(kind)} are not allowed"
             return
         for key in FILE_KEYS:
             if part.get(key) is not None:
-                yield f"{key} is not allowed: a run sends the content of a file itself"
+                yield f"{key} is not allowed: a request must contain the content of its files"
         for key in URL_KEYS:
             url = part.get(key)
             if url is not None and not (isinstance(url, str) and _is_data_url(url)):

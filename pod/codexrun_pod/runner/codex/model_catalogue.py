@@ -47,7 +47,7 @@ def without_apply_patch(settings: Settings) -> None:
     except (subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"Codex does not list its models ({type(error).__name__}), so apply_patch cannot be"
-            " turned off; add apply_patch to the job type's allowedTools, or use the agent"
-            " image's own Codex"
+            " turned off; add apply_patch to the job type's allowedTools, or use the Codex version"
+            " that comes with the agent image"
         ) from error
     path(settings).write_text(json.dumps(catalogue), encoding="utf-8")

@@ -31,7 +31,9 @@ def upload(
     raises."""
     for name, content in _artifacts(settings, log, progress, checkout, warn):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
-            log_left_out(log, name, f"it is above the limit of {MAX_ARTIFACT_BYTES[name]} bytes")
+            log_left_out(
+                log, name, f"it is larger than the limit of {MAX_ARTIFACT_BYTES[name]} bytes"
+            )
         elif content:
             try:
                 put(settings.gate_port, f"/artifacts/{name}", content)
@@ -75,7 +77,7 @@ def _artifacts(
                 log_left_out(log, PATCH, reason)
                 warn(f"{PATCH} is withheld: {reason}")
         except (OSError, PatchError) as error:
-            log_left_out(log, PATCH, f"there is none: {error}")
+            log_left_out(log, PATCH, f"it could not be created: {error}")
 
 
 def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
@@ -83,11 +85,11 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
     something else than the agent did."""
     if names := mask.names_in_patch(made.content + made.binary_text):
         return (
-            f"it contains the value of {', '.join(names)}, from a Secret in the job type's env;"
-            " have the agent keep it out of its files"
+            f"it contains the value of {', '.join(names)}, which comes from a Secret in the job"
+            " type's env; have the agent keep that value out of its files"
         )
     if len(made.binary_text) > limit:
-        return "its binary files are too large to search for values of Secrets"
+        return "its binary files are too large to be searched for values of Secrets"
     return None
 
 

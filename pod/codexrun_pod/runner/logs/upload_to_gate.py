@@ -123,5 +123,5 @@ class LogUploader:
         reply = json.loads(answer.read(65536))
         size = reply.get("size") if answer.status == 200 and isinstance(reply, dict) else None
         if not isinstance(size, int) or not 0 <= size <= self._size:
-            raise ValueError("the gate's answer does not say how large this log is")
+            raise ValueError("the gate's response does not say how large this log is")
         return size

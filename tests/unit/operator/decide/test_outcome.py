@@ -418,7 +418,9 @@ def test_a_masked_value_is_named_where_the_message_no_longer_fits() -> None:
     gate = gate_report(output={"ok": False, "pointer": "/count", "message": "is not an integer"})
     failure = outcome(after(agent_report(masked=["FLAG"]), gate=gate)).failure
     assert failure is not None
-    assert "the value of FLAG, from a Secret in its env, was masked in it" in failure.message
+    assert (
+        "the value of FLAG, which comes from a Secret in its env, was masked in the message"
+    ) in failure.message
 
 
 # -- hostile reports -----------------------------------------------------------------------------

@@ -1481,8 +1481,8 @@ SILENT = {"agent": ended(137), "foreign": MESH}
         phase="Stopping",
         reason="AgentEnded",
         message=(
-            "The agent has ended and the pod is being stopped; containers added by others"
-            " are still running (mesh)"
+            "The agent has ended and the pod is being stopped; containers that codexrun did not"
+            " add are still running (mesh)"
         ),
         failure=None,
     ),

@@ -139,7 +139,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ),
     (
         "InvalidInputs",
-        "spec.inputs/more: unknown; the fields are: name",
+        "spec.inputs/more: unknown; the allowed fields are: name",
         asks(inputs={"name": "x", "more": "y"}),
         kind(),
         prompt(),
@@ -489,7 +489,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inputs", "reason", "words"),
     [
-        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON exceed 65536"),
+        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON exceed the limit of 65536"),
         ({"a": nested(40)}, "InvalidInputs", "levels deep"),
     ],
     ids=["large", "deep"],
