@@ -292,6 +292,9 @@ MARKDOWN = {
     "opening brackets": "[" * 32_000,
     "emphasis": "**a_" * 8_000,
     "quotations in quotations": ">" * 50 + "a\n" + "b\n" * 15_000,
+    "quotations as deep as they may be": ">" * 19 + "a\n" + "b\n" * 15_000,
+    "such quotations in a list": "- " + ">" * 17 + "a\n" + "b\n" * 15_000,
+    "quotations of blank lines": (">" * 18 + "\n") * 1_600,
     "lists in lists": "\n".join(" " * 2 * n + "- a" for n in range(180)),
     "headings": "# a\n" * 8_000,
     "entities": "&quot;" * 5_000,
@@ -412,13 +415,23 @@ def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:
     shown = safe_html.Budget().markdown(TABLE)
     assert (
-        "<em>Shown as text: its tables have up to 66,564 cells; a page shows 10,000.</em>" in shown
+        "<em>Shown as text: its tables have up to 66,564 cells; a page shows at most 10,000.</em>"
+        in shown
     )
     assert "|a|a|a|" in shown
     assert "<td" not in shown
     ordinary = "| a | b |\n|---|---|\n| 1 | 2 |\n\nand **so** [on](https://ok.example)"
     assert 6 <= safe_html.table_cells(ordinary) <= 12, "an upper bound"
     assert "<td>1</td>" in safe_html.Budget().markdown(ordinary)
+
+
+def test_a_quotation_of_a_long_log_is_no_quotation_in_quotations() -> None:
+    lines = "> line\n" * 3_000 + "> > answered\n" * 500
+    assert safe_html.quoted_lines(lines) == 4_000
+    assert "<blockquote>" in safe_html.Budget().markdown(lines)
+    above = ">" * 19 + "a\n" + "b\n" * 2_000
+    shown = safe_html.Budget().markdown(above)
+    assert "its quotations have more than 20,000 lines, level by level.</em>" in shown
 
 
 def test_a_static_file_is_served_by_its_very_name() -> None:

@@ -22,9 +22,8 @@ from markupsafe import Markup
 from codexrun_api.console.view.formats import visible
 
 MAX_MARKDOWN_CHARACTERS = 32 * 1024  # of one text; about 20 microseconds each in the worst case
-MAX_NESTING = (
-    20  # of blocks, a level of a list has two; each level of a quotation looks at every line
-)
+MAX_NESTING = 20  # of blocks; a level of a list has two
+MAX_QUOTED_LINES = 20_000  # of one text, each as often as it is quoted: every level reads it again
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
 MAX_OUTPUT_CHARACTERS = 20_000  # characters of a command's output that are shown
 MAX_PATCH_BYTES = 400 * 1024
@@ -76,6 +75,10 @@ class Budget:
                 text, f"the page has more than {MAX_PAGE_MARKDOWN:,} characters of Markdown"
             )
         visible_text = _visible_text(text)
+        if quoted_lines(visible_text) > MAX_QUOTED_LINES:
+            return self._as_text(
+                text, f"its quotations have more than {MAX_QUOTED_LINES:,} lines, level by level"
+            )
         cells = table_cells(visible_text)
         if cells > self.cells:
             return self._as_text(
@@ -143,6 +146,22 @@ def table_cells(text: str) -> int:
             cells += columns  # the header's
         cells += columns
     return cells
+
+
+_QUOTED = re.compile(r"[-+*0-9.) \t]*>[-+*>0-9.) \t]*")  # also within a list
+
+
+def quoted_lines(text: str) -> int:
+    """Return an upper bound of the lines in this text's quotations, each as often as it is quoted;
+    a line without `>` goes on with the paragraph before it, in as many quotations."""
+    lines = levels = 0
+    for line in text.split("\n"):
+        if not line.strip(" \t"):
+            levels = 0
+        elif quoted := _QUOTED.match(line):
+            levels = max(levels, quoted[0].count(">"))
+        lines += levels
+    return lines
 
 
 def _html_characters(tokens: Sequence[Token]) -> int:
