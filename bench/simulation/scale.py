@@ -1,0 +1,19 @@
+"""How much is measured: all of it, or a hundredth, to see that the measurement works."""
+
+import os
+
+SMALL_ENV = "CODEXRUN_BENCH_SMALL"
+SMALL = bool(os.environ.get(SMALL_ENV))
+
+
+def count(full: int) -> int:
+    """Return how many runs are made where a whole measurement makes `full`."""
+    return max(5, full // 100) if SMALL else full
+
+
+def rounds(full: int) -> int:
+    return 1 if SMALL else full
+
+
+def seconds(full: float) -> float:
+    return full / 20 if SMALL else full
