@@ -127,8 +127,7 @@ def renamed(
     for labelled in (metadata, item["spec"].get("template", {}).get("metadata", {})):
         if "labels" in labelled:
             labelled["labels"] = without_controllers(labelled["labels"]) | (labels or {})
-    if item.get("kind") == "Job":
-        item["spec"].pop("selector", None)
+    item["spec"].pop("selector", None)  # a Job's, by the controller's labels
     return item
 
 

@@ -53,7 +53,8 @@ class Client:
         query = {"fieldSelector": field_selector}
         async with self._http.get(self._server + path, params=query, headers=headers) as answer:
             answer.raise_for_status()
-            return len((await answer.json(content_type=None))["items"])
+            # None where there are none.
+            return len((await answer.json(content_type=None))["items"] or ())
 
     async def _request(self, method: str, path: str, body: Json | None, content_type: str) -> Json:
         """Send it until the server takes it or refuses it for good.

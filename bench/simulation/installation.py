@@ -16,8 +16,9 @@ Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {"model.upstreamURL": "http://model.example/v1", "model.existingSecret": "codex-model"}
 JOB_TYPE = "hello"
-# Of a job type that nothing has to wait for.
-MANY = 100_000
+# The most that a job type may have.
+MAX_CONCURRENT = 10_000
+MAX_QUEUED = 100_000
 # What the operator, or the creation of a run, needs. The rest of the chart would start pods.
 NEEDED_KINDS = (
     "CustomResourceDefinition",
@@ -77,14 +78,14 @@ def _prompts() -> list[Json]:
 
 
 def job_type(name: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
-    """Return this checkout's smallest job type under another name, with room for MANY runs."""
+    """Return this checkout's smallest job type under another name, with the largest limits."""
     (manifest,) = (
         copy.deepcopy(item)
         for item in manifests.load(ROOT).job_types
         if item["metadata"]["name"] == JOB_TYPE
     )
     manifest["metadata"] = {"name": name, "namespace": NAMESPACE}
-    manifest["spec"] |= {"concurrencyLimit": MANY, "maxQueued": MANY, **spec}
+    manifest["spec"] |= {"concurrencyLimit": MAX_CONCURRENT, "maxQueued": MAX_QUEUED, **spec}
     if annotations:
         manifest["spec"]["podTemplate"] = {"annotations": annotations}
     return manifest
