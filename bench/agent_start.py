@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from measured import Measured
+from simulation import scale
 
 from codexrun_cluster.node.settings import CONTAINERD_SOCKET
 from codexrun_core.kube.client import Json, Kube, connect
@@ -62,7 +63,7 @@ async def measure() -> list[Measured]:
     added = []
     try:
         async with container_starts() as starts:
-            for _ in range(ROUNDS):
+            for _ in range(scale.rounds(ROUNDS)):
                 name = f"bench-{uuid.uuid4().hex[:8]}"
                 async with run_pod(kube, name) as pod:
                     with_runner = await first_word(kube, pod, starts)

@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 from codex_stand import Pod
 from measured import Measured
+from simulation import scale
 
 HERE = Path(__file__).resolve().parent
 ROUNDS = 5
@@ -46,7 +47,7 @@ async def measure() -> list[Measured]:
             gate = f"http://127.0.0.1:{pod.gate_port}"
             try:
                 await ask(session, gate, 1, 0)
-                for _ in range(ROUNDS):
+                for _ in range(scale.rounds(ROUNDS)):
                     waits = await first_bytes(session, direct, gate)
                     first_byte_ms.append(added_ms(*waits))
                     plain = await ask(session, direct, PACED_EVENTS, PACE_SECONDS)

@@ -113,7 +113,7 @@ class Plane:
         return True
 
     def _kubectl(self, *words: str, stdin: str = "") -> None:
-        command = [self._node, "kubectl", f"--kubeconfig={self._paths.kubeconfig}", *words]
+        command = [str(self._node), "kubectl", f"--kubeconfig={self._paths.kubeconfig}", *words]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(words)}: {done.stderr}")
@@ -242,8 +242,8 @@ class Plane:
         conf = paths.state / "conf"
         conf.mkdir(parents=True)
         paths.pki.mkdir(mode=0o700)
-        certificates = [self._node, "certificates", paths.pki, settings.NODE, *SERVER_ADDRESSES]
-        subprocess.run(certificates, check=True)
+        certificates = ["certificates", str(paths.pki), settings.NODE, *SERVER_ADDRESSES]
+        subprocess.run([str(self._node), *certificates], check=True)
         for client in settings.CLIENTS:
             text = settings.kubeconfig(paths.pki, client)
             (conf / f"{client}.kubeconfig").write_text(text)

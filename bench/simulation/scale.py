@@ -3,17 +3,20 @@
 import os
 
 SMALL_ENV = "CODEXRUN_BENCH_SMALL"
-SMALL = bool(os.environ.get(SMALL_ENV))
+
+
+def is_small() -> bool:
+    return bool(os.environ.get(SMALL_ENV))
 
 
 def count(full: int) -> int:
     """Return how many runs are made where a whole measurement makes `full`."""
-    return max(5, full // 100) if SMALL else full
+    return max(5, full // 100) if is_small() else full
 
 
 def rounds(full: int) -> int:
-    return 1 if SMALL else full
+    return 1 if is_small() else full
 
 
 def seconds(full: float) -> float:
-    return full / 20 if SMALL else full
+    return full / 20 if is_small() else full
