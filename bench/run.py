@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -172,6 +173,7 @@ def write_down(part: str, measured: list[Measured], machine_before: dict[str, ob
 
 def main(parts: list[str], *, small: bool) -> int:
     names: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with it
     if small:
         os.environ[SMALL_ENV] = "1"
     for part in parts or PARTS:

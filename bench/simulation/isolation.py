@@ -23,6 +23,8 @@ from codexrun_cluster.paths import find_paths
 from simulation.nodes import build_kwok
 
 UNSHARE = (
+    "setpriv",
+    "--pdeathsig=KILL",
     "unshare",
     *(() if os.geteuid() == 0 else ("--map-root-user",)),
     "--net",
