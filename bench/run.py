@@ -1,19 +1,23 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [mirror] [stopping] [cli] [console]
+    python bench/run.py [--small] [PART ...]
 
-All of them if none is named; facade needs `make up`.
+All of PARTS if none is named; facade and agent_start need `make up`. Those of `bench/load` run on a
+control plane of their own, with simulated nodes. `--small`: a hundredth of their runs and one
+round, to see that they work; nothing is written down.
 
-Results go to bench/results/<name>.json, the table in docs/benchmarks.md is made from those.
+Results go to bench/results/<name>.json, table and plots of docs/benchmarks.md are made from those.
 """
 
 # ruff: noqa: T201 - numbers on stdout are what this is for
 
+import argparse
 import asyncio
 import importlib
 import json
 import os
 import platform
+import signal
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -21,11 +25,36 @@ from importlib.metadata import version
 from pathlib import Path
 
 from measured import Limit, Measured
+from plots import PLOTS, draw
+from simulation.isolation import measure_isolated
+from simulation.scale import SMALL_ENV
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DOC = HERE.parent / "docs/benchmarks.md"
-PARTS = ("registry", "facade", "mirror", "stopping", "cli", "console")
+PICTURES = HERE.parent / "docs/benchmarks"
+# In bench/load, each on a control plane of its own.
+LOAD_PARTS = (
+    "burst",
+    "steady",
+    "overload",
+    "image_pull",
+    "queued",
+    "many_runs",
+    "cancelling",
+    "growth",
+)
+PARTS = (
+    "registry",
+    "facade",
+    "mirror",
+    "stopping",
+    "cli",
+    "console",
+    "gate",
+    "agent_start",
+    *LOAD_PARTS,
+)
 BEGIN = "<!-- results: begin -->\n"
 END = "<!-- results: end -->\n"
 VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
@@ -63,6 +92,7 @@ def table(results: Path = RESULTS) -> str:
     """Return the table of docs/benchmarks.md, from the results on disk."""
     lines = ["| what | limit | median | min | max | rounds |", "|---|---|---|---|---|---|"]
     conditions = []
+    pictures = []
     limits_by_name = limits()
     for part in PARTS:
         if not (file := results / f"{part}.json").exists():
@@ -79,6 +109,8 @@ def table(results: Path = RESULTS) -> str:
             numbers = " | ".join(f"{values[key]:g}" for key in ("median", "min", "max", "rounds"))
             mark = "" if limit.is_kept(values["median"]) else " (not kept)"
             lines.append(f"| {limit.what} | {limit.text}{mark} | {numbers} |")
+            if "points" in values:
+                pictures.append(f"![{PLOTS[name].title}](benchmarks/{name}.svg)")
     return (
         "\n".join(
             [
@@ -86,6 +118,7 @@ def table(results: Path = RESULTS) -> str:
                 "",
                 *(f"- {line}" for line in conditions),
                 "",
+                *(line for picture in pictures for line in (picture, "")),
                 "What bounds them:",
                 "",
                 *_bounds(limits_by_name),
@@ -118,19 +151,50 @@ def breaches(measured: list[Measured]) -> list[str]:
     return names
 
 
-def main(parts: list[str]) -> int:
-    names: list[str] = []
+async def measure(part: str) -> list[Measured]:
+    if part in LOAD_PARTS:
+        return await measure_isolated(part)
+    measured: list[Measured] = await importlib.import_module(part).measure()
+    return measured
+
+
+def write_down(part: str, measured: list[Measured], machine_before: dict[str, object]) -> None:
+    """Write the results and the plots of a part."""
     RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{part}.json").write_text(
+        json.dumps(result(measured, machine_before), indent=2) + "\n"
+    )
+    for item in measured:
+        if item.points:
+            PICTURES.mkdir(exist_ok=True)
+            picture = draw(PLOTS[item.name], item.points)
+            (PICTURES / f"{item.name}.svg").write_text(picture)
+
+
+def main(parts: list[str], *, small: bool) -> int:
+    names: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with it
+    if small:
+        os.environ[SMALL_ENV] = "1"
     for part in parts or PARTS:
         machine_before = machine()
-        measured: list[Measured] = asyncio.run(importlib.import_module(part).measure())
-        (RESULTS / f"{part}.json").write_text(
-            json.dumps(result(measured, machine_before), indent=2) + "\n"
-        )
+        measured = asyncio.run(measure(part))
         names += breaches(measured)
+        if not small:
+            write_down(part, measured, machine_before)
+    if small:
+        return 0
     DOC.write_text(with_table(DOC.read_text(), table()))
     return 1 if names else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a hundredth of the runs, one round")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(
+            f"no such part: {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
+        )
+    sys.exit(main(arguments.parts, small=arguments.small))

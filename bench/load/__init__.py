@@ -1,0 +1,1 @@
+"""What the operator costs and how fast it is, part by part; each has `measure(folder)`."""

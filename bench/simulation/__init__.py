@@ -1,0 +1,1 @@
+"""A throwaway control plane with simulated nodes, on which `bench/load` measures the operator."""
