@@ -20,8 +20,8 @@ unexport PYTHONDONTWRITEBYTECODE
 TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
 # One file stays on one worker where its tests share something (tests/lanes.py). Tests that start
 # processes also wait for them: two workers a core.
-PARALLEL := -n auto --dist loadscope
-PARALLEL_LOCAL := -n $(shell echo $$((2 * $$(nproc)))) --dist loadscope
+PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
+PARALLEL_LOCAL := -n $(shell echo $$((2 * $$(nproc)))) --dist loadscope --no-loadscope-reorder
 # From where on prompt versions count as published: hello v1 got its text before the first release.
 PROMPTS_SINCE := a967f4f
 

@@ -48,9 +48,9 @@ class Lane:
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return what starts it; `arguments` are for pytest."""
-        spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
-        if self.cluster and self.workers:
-            spread.append("--no-loadscope-reorder")  # tests/cluster/conftest.py orders them
+        # tests/conftest.py orders them
+        order = ["--dist", "loadscope", "--no-loadscope-reorder"]
+        spread = ["-n", str(self.workers), *order] if self.workers else []
         junit = RESULTS / f"{self.name}.xml"
         words = [
             sys.executable,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from lanes import Guard, NoLane, group_of, lane_of, skipped
+from lanes import Guard, NoLane, group_of, in_turns, lane_of, skipped
 from xdist.scheduler import LoadScopeScheduling
 
 # Others take the time that an example, or its making, has. The rest is as Hypothesis chose it: CI
@@ -57,6 +57,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             f"tests/{path}: its tests share {' and '.join(sorted(shared))}, but run on any worker;"
             " add the file to SHARING in tests/lanes.py"
         )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For workers of pytest-xdist; cluster/conftest.py orders its own."""
+    if hasattr(config, "workerinput") and not any(
+        item.get_closest_marker("cluster") for item in items
+    ):
+        by_id = {item.nodeid: item for item in items}
+        items[:] = [by_id[nodeid] for nodeid in in_turns([*by_id])]
 
 
 class Groups(LoadScopeScheduling):

@@ -13,9 +13,10 @@ a process, beside others that do not, has the marker `local`. support/ has what 
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 LANES = ("unit", "local", "cluster")
 OF_FOLDER: dict[str, tuple[str, ...]] = {
@@ -49,6 +50,8 @@ TOGETHER = {
     "tests/cluster/runs/test_job_types_at_work.py": "git",
     **{file: file for file in SHARING},
 }
+
+LAST_FILE = 0.8  # of a lane's tests that are on their own, when the last whole file begins
 
 
 class NoLane(Exception):
@@ -114,6 +117,22 @@ def group_of(nodeid: str) -> str:
         return TOGETHER[file]
     folder = file.removeprefix("tests/")
     return nodeid if any(folder.startswith(f"{part}/") for part in SPREAD) else file
+
+
+def in_turns(nodeids: Sequence[str]) -> list[str]:
+    """Put the tests of one lane in the order in which pytest-xdist hands them out: files that stay
+    together are strewn evenly, the largest first, among tests that go their own way, in an order
+    that only looks random. So what waits for a process is beside what keeps a processor busy, and
+    no whole file comes last.
+    """
+    groups: dict[str, list[str]] = {}
+    for nodeid in nodeids:
+        groups.setdefault(group_of(nodeid), []).append(nodeid)
+    files = sorted((g for g in groups if len(groups[g]) > 1), key=lambda g: -len(groups[g]))
+    single = sorted((g for g in groups if len(groups[g]) == 1), key=lambda g: crc32(g.encode()))
+    places = {g: number / len(files) * LAST_FILE for number, g in enumerate(files)}
+    places |= {g: number / len(single) for number, g in enumerate(single)}
+    return [nodeid for g in sorted(groups, key=lambda g: (places[g], g)) for nodeid in groups[g]]
 
 
 # Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of

@@ -11,7 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lanes import OF_FOLDER, TOGETHER, Escaped, Guard, NoLane, group_of, lane_of, skipped
+from lanes import (
+    OF_FOLDER,
+    TOGETHER,
+    Escaped,
+    Guard,
+    NoLane,
+    group_of,
+    in_turns,
+    lane_of,
+    skipped,
+)
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -83,6 +93,16 @@ GROUPS = [
 )
 def test_a_group_is(nodeid: str, group: str) -> None:
     assert group_of(nodeid) == group
+
+
+def test_files_are_strewn_among_tests_on_their_own_and_keep_their_order() -> None:
+    files = [f"tests/local/cli/test_{f}.py::test_{t}" for f in "ab" for t in (2, 1)]
+    single = [f"tests/local/pod/test_c.py::test_{t}" for t in range(10)]
+    turns = in_turns([*single, *files])
+    assert sorted(turns) == sorted([*single, *files])
+    assert [turns.index(file) for file in files] == [0, 1, 6, 7]
+    assert turns == in_turns([*reversed(single), *files])
+    assert in_turns([]) == []
 
 
 def test_no_two_files_have_one_name() -> None:
