@@ -45,7 +45,7 @@ async def walk(visit: Visit, job_type: str, *, live: bool) -> None:
     await sees(page, "Running for")
     await sees(page, "sleep 100")
     await page.get_by_text("Cancel", exact=True).first.click()
-    await page.get_by_label("Why?").fill("wrong branch")
+    await page.get_by_label("Reason").fill("wrong branch")
     await page.get_by_role("button", name="Cancel this run").click()
     await sees(page, "Cancelled by shared: wrong branch.")  # the sentence of one that has ended
     await page.get_by_role("link", name="Run again with changes").click()
@@ -121,7 +121,7 @@ async def test_two_tabs_of_one_run_make_one_cancel(lab: Lab, browser, job_type: 
         right = await visit.page(path)
         for page, reason in ((left, "left"), (right, "right")):
             await page.get_by_text("Cancel", exact=True).first.click()
-            await page.get_by_label("Why?").fill(reason)
+            await page.get_by_label("Reason").fill(reason)
         await left.get_by_role("button", name="Cancel this run").click()
         await left.wait_for_load_state()
         with contextlib.suppress(

@@ -53,7 +53,7 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
     )
     await sees(page, "I look around first.")
     await page.get_by_text("Cancel", exact=True).first.click()
-    await page.get_by_label("Why?").fill("wrong name")
+    await page.get_by_label("Reason").fill("wrong name")
     await page.get_by_role("button", name="Cancel this run").click()
     await console.until(lambda: "cancel" in console.kube.run(name)["spec"])
     assert console.kube.run(name)["spec"]["cancel"] == {
@@ -347,8 +347,8 @@ async def test_two_tabs_see_the_same_and_one_cancel_is_one(console: Console, vis
     right = await visit.page(f"/console/runs/{run}")
     for page in (left, right):
         await page.get_by_text("Cancel", exact=True).first.click()
-    await left.get_by_label("Why?").fill("left")
-    await right.get_by_label("Why?").fill("right")
+    await left.get_by_label("Reason").fill("left")
+    await right.get_by_label("Reason").fill("right")
     await left.get_by_role("button", name="Cancel this run").click()
     await left.wait_for_load_state()
     await right.get_by_role("button", name="Cancel this run").click()

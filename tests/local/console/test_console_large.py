@@ -93,7 +93,7 @@ async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(
     asked = await http.post("/console/bulk", data=form)
     assert "Cancel 25 runs?" in asked.text
     refused = await http.post("/console/bulk", data={**form, "confirmed": "1", "typed": "24"})
-    assert (refused.status_code, "nothing was done" in refused.text) == (422, True)
+    assert (refused.status_code, "nothing was changed" in refused.text) == (422, True)
     assert not any("cancel" in console.kube.run(name)["spec"] for name in names)
     done = await http.post(
         "/console/bulk", data={**form, "confirmed": "1", "typed": "25", "reason": "enough"}
