@@ -3,6 +3,8 @@ namespace, finish by themselves in every phase of a run, with nobody there who t
 off."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,6 +55,13 @@ class Release:
         self.kubectl("patch", "cxr", "stopping", "--type=merge", "-p", json.dumps(cancel))
         self.until("stopping", "Stopping")
 
+    def freeze_gate(self, name: str) -> None:
+        """From now on its pod takes the whole of its grace, however long Helm takes."""
+        gates = self.lab.gates(self.lab.get({"metadata": {"name": name}}))
+        assert gates
+        for gate in gates:
+            os.kill(gate, signal.SIGSTOP)
+
     def apply(self, body: Json) -> None:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
@@ -97,6 +106,7 @@ def test_a_namespace_with_runs_in_every_phase_is_deleted_by_one_command(
 def test_an_uninstalled_release_leaves_nothing_that_waits_for_an_operator(
     lab: Lab, release: Release
 ) -> None:
+    release.freeze_gate("stopping")
     release.cancel()
     lab.sh("helm", "uninstall", "codexrun", "-n", release.lab.namespace, "--wait")
     # Its containers end without an operator, and what they said is there for the next one.
