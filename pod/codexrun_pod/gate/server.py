@@ -63,13 +63,14 @@ class Gate:
         self.request_lock = asyncio.Lock()
         self.bodies = BodyReader(MAX_REQUEST_BYTES)
         self.current: Exchange | None = None
+        endpoint = ledger.settings.endpoint
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             connector=aiohttp.TCPConnector(
                 limit=4,
                 keepalive_timeout=10.0,
-                ssl=ledger.settings.endpoint.tls(),
+                ssl=endpoint.tls() if endpoint.is_https else True,
                 socket_factory=_kept_alive,
             ),
             max_line_size=MAX_LINE_BYTES,

@@ -36,31 +36,44 @@ def head(path, *lines, method="POST"):
 
 CHUNKED = "Transfer-Encoding: chunked"
 CHUNK = b"100000\r\n" + b"x" * MIB + b"\r\n"
-BOMB = gzip.compress(b'{"input":"' + b"a" * (200 * MIB) + b'"}')
+
+
+def bomb():
+    """An unfinished body that is large once it is unpacked."""
+    body = gzip.compress(b'{"input":"' + b"a" * (200 * MIB) + b'"}')
+    length = f"Content-Length: {len(body) + 1}"
+    return head("/v1/responses", "Content-Encoding: gzip", length), body, 1
+
+
 UNFINISHED = {
-    "in chunks": (head("/v1/responses", CHUNKED), CHUNK, 15),
-    "with a length": (head("/v1/responses", f"Content-Length: {16 * MIB}"), b"x" * MIB, 15),
-    "without a byte of body": (head("/v1/responses", f"Content-Length: {MIB}"), b"", 0),
-    "half a chunk's length": (head("/v1/responses", CHUNKED), b"1000", 1),
-    "compressed": (
-        head("/v1/responses", "Content-Encoding: gzip", f"Content-Length: {len(BOMB) + 1}"),
-        BOMB,
-        1,
+    "in chunks": lambda: (head("/v1/responses", CHUNKED), CHUNK, 15),
+    "with a length": lambda: (head("/v1/responses", f"Content-Length: {16 * MIB}"), b"x" * MIB, 15),
+    "without a byte of body": lambda: (head("/v1/responses", f"Content-Length: {MIB}"), b"", 0),
+    "half a chunk's length": lambda: (head("/v1/responses", CHUNKED), b"1000", 1),
+    "compressed": bomb,
+    "half a head": lambda: (b"POST /v1/responses HTTP/1.1\r\nX: " + b"x" * 4000, b"", 0),
+    "a log in chunks": lambda: (head("/log?offset=0", CHUNKED), CHUNK[:-10], 1),
+    "an artifact in chunks": lambda: (
+        head("/artifacts/rollout.jsonl", CHUNKED, method="PUT"),
+        CHUNK,
+        15,
     ),
-    "half a head": (b"POST /v1/responses HTTP/1.1\r\nX: " + b"x" * 4000, b"", 0),
-    "a log in chunks": (head("/log?offset=0", CHUNKED), CHUNK[:-10], 1),
-    "an artifact in chunks": (head("/artifacts/rollout.jsonl", CHUNKED, method="PUT"), CHUNK, 15),
-    "a final message": (head("/artifacts/final-message.md", CHUNKED, method="PUT"), CHUNK, 15),
-    "to no route": (head("/v1/embeddings", CHUNKED), CHUNK, 15),
+    "a final message": lambda: (
+        head("/artifacts/final-message.md", CHUNKED, method="PUT"),
+        CHUNK,
+        15,
+    ),
+    "to no route": lambda: (head("/v1/embeddings", CHUNKED), CHUNK, 15),
 }
 
 
 @pytest.mark.parametrize("kind", UNFINISHED)
 def test_fifty_unfinished_bodies(tmp_path, kind):
     schema = {"CODEXRUN_OUTPUT_SCHEMA": "eyJ0eXBlIjogIm9iamVjdCJ9"}
+    request = UNFINISHED[kind]()
     with gate(tmp_path, environment=schema) as (pod, upstream), ExitStack() as lines:
         for _ in range(50):
-            lines.enter_context(half_sent(pod, *UNFINISHED[kind]))
+            lines.enter_context(half_sent(pod, *request))
         # As Codex does, it tries again when it is told that others wait.
         until(lambda: post(pod)[0] == 200, "an honest request is answered", 30)
         assert memory_mib(pod) < UNFINISHED_MIB
@@ -197,9 +210,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", WHOLE)
 def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
+    body = WHOLE[kind]()
     with gate(tmp_path) as (pod, _):
         for _ in range(2):
-            assert post(pod, WHOLE[kind]())[0] in {200, 400}
+            assert post(pod, body)[0] in {200, 400}
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"] is None
         assert post(pod)[0] == 200
@@ -207,9 +221,10 @@ def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_whole_body_that_ends_the_run_takes_little_memory(tmp_path, kind):
+    body = REFUSED[kind]()
     with gate(tmp_path) as (pod, _):
         for _ in range(2):
-            assert post(pod, REFUSED[kind]())[0] == 400
+            assert post(pod, body)[0] == 400
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"]["code"] == "guardrail"
 

