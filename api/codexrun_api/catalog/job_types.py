@@ -1,5 +1,7 @@
 """GET /jobtypes: what can be started, and how full it is."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -9,6 +11,7 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.mirror import queue_view
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices
+from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.schemas.nesting import cut
 
@@ -63,31 +66,38 @@ class JobTypeList(BaseModel):
 )
 async def list_job_types(services: CurrentServices, _: Caller) -> JobTypeList:
     """The job types that can be started, and how many of their slots are taken."""
-    views = []
-    for name, job_type in sorted(services.catalog.job_types.items()):
-        spec = job_type.spec
-        runs = [run for run in services.mirror.runs.values() if run.spec.job_type == name]
-        condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
-        views.append(
-            JobTypeView(
-                name=name,
-                description=spec.description,
-                prompt_name=spec.prompt.name,
-                prompt_version=spec.prompt.version,
-                model=spec.model,
-                allowed_models=spec.allowed_models or [spec.model],
-                allowed_efforts=spec.allowed_efforts or ([spec.effort] if spec.effort else []),
-                inputs_schema=cut(spec.inputs_schema),
-                limits=spec.limits.model_dump(exclude_none=True),
-                concurrency_limit=spec.concurrency_limit,
-                max_queued=spec.max_queued,
-                require_known_price=spec.require_known_price,
-                output_schema=cut(spec.output_schema),
-                running=sum(map(queue_view.holds_slot, runs)),
-                queued=sum(run.status.phase is Phase.QUEUED for run in runs),
-                suspended=spec.suspended,
-                ready=condition.status == "True" if condition else None,
-                message=condition.message if condition else None,
-            )
-        )
-    return JobTypeList(job_types=views)
+    runs: defaultdict[str, list[CodexRun]] = defaultdict(list)
+    for run in services.mirror.runs.values():
+        runs[run.spec.job_type].append(run)
+    return JobTypeList(
+        job_types=[
+            view_of(job_type, runs[name])
+            for name, job_type in sorted(services.catalog.job_types.items())
+        ]
+    )
+
+
+def view_of(job_type: CodexJobType, runs: Collection[CodexRun]) -> JobTypeView:
+    """Return a job type as it is shown; `runs` are its own, of every phase."""
+    spec = job_type.spec
+    condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
+    return JobTypeView(
+        name=job_type.metadata.name,
+        description=spec.description,
+        prompt_name=spec.prompt.name,
+        prompt_version=spec.prompt.version,
+        model=spec.model,
+        allowed_models=spec.allowed_models or [spec.model],
+        allowed_efforts=spec.allowed_efforts or ([spec.effort] if spec.effort else []),
+        inputs_schema=cut(spec.inputs_schema),
+        limits=spec.limits.model_dump(exclude_none=True),
+        concurrency_limit=spec.concurrency_limit,
+        max_queued=spec.max_queued,
+        require_known_price=spec.require_known_price,
+        output_schema=cut(spec.output_schema),
+        running=sum(map(queue_view.holds_slot, runs)),
+        queued=sum(run.status.phase is Phase.QUEUED for run in runs),
+        suspended=spec.suspended,
+        ready=condition.status == "True" if condition else None,
+        message=condition.message if condition else None,
+    )

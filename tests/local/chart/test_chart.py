@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
+import kubernetes_schemas
 import pytest
 import yaml
 from docblocks import Block, all_blocks
@@ -75,7 +75,14 @@ REAL = ("model.upstreamURL=https://api.openai.com/v1", "model.existingSecret=cod
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([helm(), *arguments], check=False, capture_output=True, text=True)
+    # So short a life needs no garbage collection: it took a third of helm's time.
+    return subprocess.run(
+        [helm(), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GOGC": "off"},
+    )
 
 
 def helm() -> str:
@@ -209,7 +216,7 @@ def test_the_demo_model_comes_only_when_asked_for() -> None:
 def test_built_in_objects_fit_their_schemas(everything: list[Manifest]) -> None:
     for manifest in everything:
         if manifest["kind"] in BUILT_IN:
-            kubernetes_validate.validate(manifest, "1.34", strict=True)
+            kubernetes_schemas.validate(manifest, "1.34")
 
 
 def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[Manifest]) -> None:

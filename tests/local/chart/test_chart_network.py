@@ -50,7 +50,8 @@ CLOSED = {"closed": True, **EGRESS}
 
 def policies(folder: Path, network: dict[str, Any]) -> list[Manifest]:
     values = folder / "network.json"
-    values.write_text(json.dumps({"demoModel": {"enabled": True}, "networkPolicy": network}))
+    given = {"demoModel": {"enabled": True}, "crds": {"install": False}, "networkPolicy": network}
+    values.write_text(json.dumps(given))
     done = run("template", "codexrun", str(CHART), "-n", "codexrun", "-f", str(values))
     assert done.returncode == 0, done.stderr
     loaded = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)

@@ -21,16 +21,18 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("theme", RULES)
-async def test_no_page_breaks_a_rule(team, browser, axe: str, theme: str) -> None:
+async def test_no_page_breaks_a_rule_in_either_theme(team, browser, axe: str) -> None:
     console, ids = team
     found: dict[str, list[str]] = {}
-    async with visiting(browser, console.url, TOKEN, color_scheme=theme) as visit:
+    async with visiting(browser, console.url, TOKEN) as visit:
 
         async def look(name: str, page) -> None:
+            """A page changes its theme as the system does; loading it again would cost more."""
             await page.evaluate(axe)
-            if wrong := await page.evaluate(RUN, RULES[theme]):
-                found[name] = wrong
+            for theme, rules in RULES.items():
+                await page.emulate_media(color_scheme=theme)
+                if wrong := await page.evaluate(RUN, rules):
+                    found[f"{name}, {theme}"] = wrong
 
         for path in PAGES.values():
             page = await visit.page(path.format(**ids))

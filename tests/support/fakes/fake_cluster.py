@@ -2,13 +2,12 @@
 on; and a tiny operator."""
 
 import asyncio
-import copy
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from fake_kube import FakeKube
+from fake_kube import FakeKube, copied
 
 from codexrun_core.errors import Conflict, Unavailable
 
@@ -50,7 +49,7 @@ class FakeCluster(FakeKube):
             changed = self.changed
             for number, where, event in self.log[position:]:
                 if number > int(version) and where.rpartition("/")[0] == path:
-                    yield copy.deepcopy(event)
+                    yield copied(event)
             position = len(self.log)
             if self.changed is changed:
                 await changed.wait()
@@ -64,7 +63,7 @@ class FakeCluster(FakeKube):
 
     def put(self, path: str, body: Json) -> Json:
         """Create an object in a folder; its uid and dates are the apiserver's."""
-        raw = copy.deepcopy(body)
+        raw = copied(body)
         raw["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": stamp(), "generation": 1}
         raw["metadata"].setdefault("namespace", self.namespace)
         return self.add(f"{path}/{raw['metadata']['name']}", raw)
@@ -75,10 +74,10 @@ class FakeCluster(FakeKube):
         raw["metadata"]["resourceVersion"] = str(self.version)
         self.objects[path] = raw
         self._publish(path, raw, "ADDED")
-        return copy.deepcopy(raw)
+        return copied(raw)
 
     def patch(self, path: str, patch: Json) -> Json:
-        return copy.deepcopy(self._patch(path, patch))
+        return copied(self._patch(path, patch))
 
     def remove(self, path: str) -> None:
         self._publish_deletion(path, self.objects.pop(path))
@@ -125,7 +124,7 @@ class FakeCluster(FakeKube):
         self._publish(path, raw, "DELETED")
 
     def _publish(self, path: str, raw: Json, kind: str) -> None:
-        self.log.append((self.version, path, copy.deepcopy({"type": kind, "object": raw})))
+        self.log.append((self.version, path, copied({"type": kind, "object": raw})))
         self.changed.set()
         self.changed = asyncio.Event()
 

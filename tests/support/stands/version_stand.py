@@ -24,6 +24,7 @@ from httpapiserver import HttpApiserver, kubeconfig
 from programs import free_port
 
 from codexrun_api.archive.archive import Archive
+from codexrun_cluster.paths import find_paths
 
 Json = dict[str, Any]
 
@@ -212,11 +213,12 @@ def serving(tree: Path, cluster: Cluster) -> Iterator[Api]:
 
 def _environment(tree: Path, folder: Path, **more: str) -> dict[str, str]:
     """Nothing of this process's but where programs are. Bytecode goes elsewhere: the launcher
-    takes the files of an earlier tree as they are."""
+    takes the files of an earlier tree as they are. It is kept: a folder of each test's own would
+    have every program compile all packages again."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "PYTHONPATH": import_path(tree),
-        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+        "PYTHONPYCACHEPREFIX": str(find_paths().cache / "earlier" / "bytecode"),
         **more,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
-from codexrun_api.catalog.job_types import list_job_types
+from codexrun_api.catalog.job_types import list_job_types, view_of
 from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import limits, run_rows, safe_html
@@ -36,18 +36,10 @@ async def job_types(
 
 @router.get("/console/jobtypes/{name}")
 async def job_type(
-    request: Request, services: CurrentServices, visitor: CurrentVisitor, name: str
+    request: Request, services: CurrentServices, _: CurrentVisitor, name: str
 ) -> Response:
-    view = next(
-        (
-            kind
-            for kind in (await list_job_types(services, visitor.user)).job_types
-            if kind.name == name
-        ),
-        None,
-    )
     kind = services.catalog.job_types.get(name)
-    if view is None or kind is None:
+    if kind is None:
         raise job_type_not_found(name[:63])
     stats = await services.registry.stats(Filter(job_type=(name,)))
     manifest_of = {
@@ -59,7 +51,7 @@ async def job_type(
     manifest = await off_loop(partial(as_yaml, manifest_of))
     live = [run for run in services.mirror.runs.values() if run.spec.job_type == name]
     context: dict[str, Any] = {
-        "kind": view,
+        "kind": view_of(kind, live),
         "spec": kind.spec,
         "limits": limits.rows(kind.spec.limits),
         "holders": run_rows.holders(live, kind.spec.title_template),
