@@ -231,7 +231,7 @@ SHAPES = [
         "model_error",
         False,
         "body.tools: Input should be a list",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "vLLM: no such path",
@@ -312,7 +312,7 @@ SHAPES = [
         "model_error",
         False,
         "Unexpected role",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "LiteLLM: what passes at its provider",
@@ -375,7 +375,7 @@ SHAPES = [
         "model_error",
         False,
         "('body', 'input', 'str')",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "OpenRouter: credits",
@@ -431,7 +431,7 @@ SHAPES = [
         "model_error",
         False,
         "model not enabled for this key",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "a whole response",
@@ -440,7 +440,7 @@ SHAPES = [
         "model_error",
         False,
         "no message",
-        "stream of events",
+        "event stream",
     ),
     ("Gemini", 429, '[{"error": {"code": 429, "message": "m"}}]', "rate_limit", True, "m", "later"),
     ("a login page", 200, PAGE, "model_error", False, "a web page: Web Gateway", "model.proxy"),
@@ -449,7 +449,15 @@ SHAPES = [
     ("a proxy's page for busy", 502, PAGE, "model_error", True, "Web Gateway", "retry"),
     ("a page without a title", 502, "<p>bad <b>gateway</b>", "model_error", True, "bad", "retry"),
     ("too slow for a proxy", 408, "", "model_error", True, "no message", "retry"),
-    ("nothing at all", 400, "", "model_error", False, "no message", "what the message names"),
+    (
+        "nothing at all",
+        400,
+        "",
+        "model_error",
+        False,
+        "no message",
+        "the problem that the message describes",
+    ),
 ]
 
 
