@@ -651,8 +651,8 @@ class JobTypeSpec(Part):
                 ],
             },
             description=(
-                "Keys of run labels, such as team, that are copied to the run's Job and pod for cost"
-                " allocation and network policies. A label in podTemplate takes precedence."
+                "Keys of run labels, such as team, that are copied to the run's Job and pod for"
+                " cost allocation and network policies. A label in podTemplate takes precedence."
             ),
         ),
     ] = None
