@@ -161,7 +161,15 @@ SHAPES = [
     ("OpenAI: no rights", 403, body(), "auth", False, "said so", "may use this model"),
     ("OpenAI: unknown model", 404, body("model_not_found"), "model_error", False, "", "this model"),
     ("OpenAI: a schema", 400, body(None, SCHEMA), "model_error", False, SCHEMA, "outputSchema"),
-    ("OpenAI: a parameter", 400, body("invalid_value"), "model_error", False, "", "the message describes"),
+    (
+        "OpenAI: a parameter",
+        400,
+        body("invalid_value"),
+        "model_error",
+        False,
+        "",
+        "the message describes",
+    ),
     ("OpenAI: full", 400, body("context_length_exceeded"), "model_error", False, "", "context"),
     ("OpenAI: busy", 503, body("server_is_overloaded"), "model_error", True, "", "retry"),
     (
