@@ -52,7 +52,7 @@ RECORDED = [
     Recorded("resume", "an earlier thread, continued", OK),
     Recorded("resume_last_othercwd", "a new thread", OK),
     Recorded("huge", "usage of 9,000,000,000,000 tokens", OK),
-    Recorded("huge_loop", "compaction on the way", OK),
+    Recorded("huge_loop", "compaction during the run", OK),
     Recorded("nousage", "no usage: an estimate is charged", OK, gate={"complete": False}),
     Recorded("h429_recover", "HTTP 429 twice, then an answer", OK),
     Recorded("http401", "HTTP 401", "auth", 1, {"lastError": AUTH}),

@@ -84,15 +84,16 @@ def _root(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Path of the kubeconfig (KUBECONFIG); commands go to the cluster, not to the REST"
-            " API.",
+            help="Path of the kubeconfig (KUBECONFIG). With this option, commands go to the"
+            " cluster, not to the REST API.",
         ),
     ] = None,
     context: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Kubeconfig context; commands go to the cluster, not to the REST API.",
+            help="Kubeconfig context. With this option, commands go to the cluster, not to the REST"
+            " API.",
         ),
     ] = None,
     namespace: Annotated[
@@ -102,7 +103,8 @@ def _root(
             "-n",
             metavar="NAME",
             callback=options.read_namespace,
-            help="Kubernetes namespace; commands go to the cluster, not to the REST API.",
+            help="Kubernetes namespace. With this option, commands go to the cluster, not to the"
+            " REST API.",
         ),
     ] = None,
     all_namespaces: Annotated[
@@ -111,7 +113,10 @@ def _root(
     ] = False,
     color: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="When to use color: auto, always or never (NO_COLOR)."),
+        typer.Option(
+            metavar="WHEN",
+            help="When to use color: auto (which respects NO_COLOR), always or never.",
+        ),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No color, symbols or animation.")] = False,
     no_utf8: Annotated[bool, typer.Option("--no-utf8", help="ASCII only.")] = False,

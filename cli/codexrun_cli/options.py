@@ -266,10 +266,11 @@ Wait = Annotated[
     ),
 ]
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Like --wait, and show each change of status.")
+    bool, typer.Option("--watch", help="Like --wait, but also show each change of status.")
 ]
 Follow = Annotated[
-    bool, typer.Option("--follow", "-F", "--logs", help="Like --wait, and show what Codex does.")
+    bool,
+    typer.Option("--follow", "-F", "--logs", help="Like --wait, but also show what Codex does."),
 ]
 Detach = Annotated[
     bool,

@@ -77,8 +77,8 @@ class FencedLease(LeaseLock):
         remaining = self._held_until - time.monotonic()
         if remaining < WRITE_TIMEOUT_SECONDS + MARGIN_SECONDS:
             raise Unavailable(
-                f"not the leader, or not for long enough to write ({max(0.0, remaining):.1f} s"
-                " left)"
+                "not the leader, or the lease expires too soon to write"
+                f" ({max(0.0, remaining):.1f} s left)"
             )
 
     @property

@@ -46,9 +46,9 @@ def check_head(scope: Scope) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
-            f"the request has {len(headers)} headers of {size} bytes, more than the {MAX_HEADERS}"
-            f" headers or {MAX_HEADER_BYTES} bytes allowed; leave out those not meant for this"
-            " server, such as cookies of another site"
+            f"the request has {len(headers)} headers with a total of {size} bytes; at most"
+            f" {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes are allowed; leave out headers"
+            " not meant for this server, such as cookies of another site"
         )
         raise Problem(431, "headers-too-large", detail)
 

@@ -150,7 +150,7 @@ async def delete_run(
     services: CurrentServices, user: Caller, run_id: query_params.RunId
 ) -> responses.RunView:
     """Delete the object of a run that has ended, with its Job and pod. Its record, log and
-    artifacts stay until the cleanup."""
+    artifacts are kept until a cleanup removes them."""
     record = await actions.delete(services, run_id)
     log.info("run.deleted", extra=fields(run_id=record.run_id, name=record.name, user=user))
     return services.view(record)

@@ -86,8 +86,8 @@ async def build_run(
     """
     if request.namespace and request.namespace != services.settings.namespace:
         detail = (
-            f'this installation serves the namespace "{services.settings.namespace}"; leave the'
-            " field out"
+            f'this installation serves only the namespace "{services.settings.namespace}"; leave'
+            " the field out"
         )
         raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
     if await services.catalog.job_type(request.job_type) is None:
@@ -247,7 +247,7 @@ async def _create_or_find(services: Services, new: NewRun) -> tuple[CodexRun, bo
         services.mirror.seen(raw)
         return CodexRun.model_validate(raw), created
     if failure:
-        raise unavailable(f"the cluster does not respond: {failure}")
+        raise unavailable(f"the cluster is not responding: {failure}")
     raise unavailable("the run's name is not free yet")
 
 

@@ -221,7 +221,7 @@ class RunView(BaseModel):
 
 # of a route whose `wait` may outlast the run, for OpenAPI
 ENDED: dict[int | str, dict[str, Any]] = {
-    200: {"model": RunView, "description": "The run ended within `wait`."}
+    200: {"model": RunView, "description": "The run ended within the time that `wait` sets."}
 }
 
 

@@ -32,8 +32,8 @@ def cancel(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Stop runs: the named ones, or all unfinished runs that match the filter. Their usage is
-    kept."""
+    """Stop runs: the named ones, or all unfinished runs that match the filter. Their usage
+    stays recorded."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

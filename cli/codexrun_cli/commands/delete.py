@@ -17,7 +17,7 @@ def delete(
     fmt: options.Output = None,
 ) -> None:
     """Delete the objects of runs that have ended, with their Jobs and pods. The REST API
-    keeps their records, logs and artifacts until the cleanup."""
+    keeps their records, logs and artifacts until a cleanup removes them."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

@@ -64,7 +64,8 @@ Level = Annotated[
     ),
 ]
 ExitStatus = Annotated[
-    bool, typer.Option("--exit-status", help="With -f: the exit code says how the run ended.")
+    bool,
+    typer.Option("--exit-status", help="With -f: exit with a code that says how the run ended."),
 ]
 
 

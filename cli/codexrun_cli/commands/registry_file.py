@@ -19,7 +19,7 @@ RUNS_PER_TRANSACTION = 100
 
 
 def export_runs() -> None:
-    """Print every run of the registry as JSON lines.
+    """Print every run in the registry as JSON lines.
 
     Use it for a backup, or to move runs to another database with `codexrun
     import`. The command reads the database directly, so run it where the database is:
@@ -28,8 +28,8 @@ def export_runs() -> None:
       kubectl exec -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli export > runs.jsonl
 
-    CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are files
-    in the directory `archive` of the same volume.
+    CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are not
+    included; they are files in the directory `archive` on the REST API's volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -57,7 +57,7 @@ def import_runs() -> None:
         raise CommandError(
             Code.FAILED,
             f"the file is truncated after {reader.runs} runs: its last line is missing",
-            hint="export again and import that file; rows that exist are kept",
+            hint="export the runs again and import the new file; existing rows are kept",
         )
 
 

@@ -98,7 +98,7 @@ def _endpoint(
         else:
             yield failed(
                 "proxy",
-                "model.proxy is not a URL such as http://proxy.example.com:3128",
+                "model.proxy must be an http(s) URL, such as http://proxy.example.com:3128",
                 change("model.proxy=http://proxy.example.com:3128"),
             )
 

@@ -44,7 +44,7 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
             f" enforces {enforced} for other pods",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
-    note_on_own = "" if own else ", and no job type uses Codex's own sandbox as well"
+    note_on_own = "" if own else "; no job type uses Codex's own sandbox"
     return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
 
 

@@ -23,7 +23,8 @@ def examine(get: Get, namespace: str, job_types: list[Json]) -> Iterator[Json]:
     if hosts := git_hosts(job_types):
         yield ok(
             "git",
-            f"runs may clone from {', '.join(hosts)}; only a run shows whether they can be reached",
+            f"runs may clone from {', '.join(hosts)}; only a run can show whether they are"
+            " reachable",
         )
     quotas = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/resourcequotas")["items"])
     ranges = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/limitranges")["items"])
@@ -75,7 +76,7 @@ def quota_room(
             findings.append(
                 failed(
                     "quota",
-                    f"ResourceQuota {name} is used up ({', '.join(sorted(spent))}); runs wait",
+                    f"ResourceQuota {name} is used up ({', '.join(sorted(spent))}); runs must wait",
                     f"kubectl describe resourcequota {name} -n {namespace}",
                 )
             )

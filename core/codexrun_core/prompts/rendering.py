@@ -19,7 +19,8 @@ class UnknownPlaceholderError(ValueError):
     def __init__(self, name: str) -> None:
         """`name`: the placeholder, without braces."""
         super().__init__(
-            f"the prompt's placeholder {{{{{name}}}}} has no input of that name; set inputs.{name}"
+            f"the prompt has a placeholder {{{{{name}}}}}, but there is no input of that name;"
+            f" set inputs.{name}"
         )
         self.name = name
 

@@ -512,7 +512,8 @@ class JobTypeSpec(Part):
     allowed_efforts: Annotated[
         list[Effort] | None,
         Field(
-            max_length=8, description="Efforts that a run may choose; only spec.effort if absent."
+            max_length=8,
+            description="Reasoning efforts that a run may choose; only spec.effort if absent.",
         ),
     ] = None
     require_known_price: Annotated[
@@ -650,7 +651,7 @@ class JobTypeSpec(Part):
                 ],
             },
             description=(
-                "Keys of the run labels that are copied to a run's Job and pod, such as team, for"
+                "Keys of run labels, such as team, that are copied to the run's Job and pod for"
                 " cost allocation and network policies. A label in podTemplate takes precedence."
             ),
         ),

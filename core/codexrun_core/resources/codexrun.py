@@ -205,7 +205,7 @@ class RunSpec(Part):
             le=1000,
             description=(
                 "Runs with a higher priority start first; among runs of equal priority, the oldest"
-                " one."
+                " starts first."
             ),
         ),
     ] = 0
@@ -230,7 +230,7 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """What the run cost, metered by the gate. Cached and cache-written input are part of
+    """Tokens and cost of the run, metered by the gate. Cached and cache-written input are part of
     input; reasoning is part of output."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
@@ -239,8 +239,8 @@ class Usage(Part):
         int | None,
         Field(
             ge=0,
-            description="Input that was written to the model's cache, which costs more with some"
-            " models.",
+            description="Input tokens written to the model's cache; some models charge more for"
+            " them.",
         ),
     ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0

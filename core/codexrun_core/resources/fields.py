@@ -107,7 +107,7 @@ Conditions = Annotated[
     Field(
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="The current conditions of the object; the phase is derived from them.",
+        description="The current conditions of the object.",
     ),
 ]
 

@@ -54,9 +54,9 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
     for segment in parts.path.removeprefix("/").removesuffix("/").split("/"):
         if not _SEGMENT.fullmatch(segment) or _DOTS.fullmatch(segment):
             raise UrlError(
-                f"{url!r} has {segment!r} in its path; a part of the path may contain only letters,"
-                " digits and . _ ~ -, and must not consist of dots alone: use a name or ID of the"
-                " repository without other characters"
+                f"{url!r} has {segment!r} in its path; each part of the path may contain only"
+                " letters, digits and . _ ~ -, and must not consist only of dots; use a repository"
+                " name or ID that follows this rule"
             )
     if not any(
         url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed

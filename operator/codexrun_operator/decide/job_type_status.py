@@ -35,7 +35,7 @@ def job_type_status(
     if hold and status == "True":
         status = "False"
         reason = hold.cause
-        message = f"Its runs wait because the API server rejects their Jobs: {hold.message}"
+        message = f"Runs are waiting because the API server rejects their Jobs: {hold.message}"
     previous = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = previous.last_transition_time if previous and previous.status == status else now
     condition = Condition(
@@ -78,7 +78,11 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     ):
         return "False", rejection.reason, rejection.message
     if job_type.spec.suspended:
-        return "True", reasons.SUSPENDED, "The job type is valid but suspended; its runs wait"
+        return (
+            "True",
+            reasons.SUSPENDED,
+            "The job type is valid but suspended; runs wait until it is resumed",
+        )
     return (
         "True",
         reasons.VALID,

@@ -325,8 +325,9 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             FailureClass.IMAGE,
-            f"The agent's image cannot start {RUNNER}; build it with `make image BASE_IMAGE=...`"
-            f" from a base image that has python3. {_last_words(agent)}",
+            f"The agent's image cannot start {RUNNER}; rebuild the image with"
+            " `make image BASE_IMAGE=...` from a base image that has python3."
+            f" {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -421,7 +422,7 @@ ADVICE = {
         "the provider's usage policy rejected the prompt or the answer; change the prompt or the"
         " inputs"
     ),
-    "model_error": "the model's endpoint or the network on the way to it failed; retry",
+    "model_error": "the model's endpoint, or the network connection to it, failed; retry",
 }
 
 

@@ -153,7 +153,9 @@ def validate_run(
 def _not_allowed(path: str, value: str, job_type: str, allowed: Iterable[str]) -> str:
     choices = ", ".join(allowed)
     return f'{path}: "{value}" is not allowed by job type "{job_type}"; ' + (
-        f"use one of: {choices}" if choices else "leave the field out, or ask its owner to list it"
+        f"use one of: {choices}"
+        if choices
+        else "leave the field out, or ask the job type's owner to allow this value"
     )
 
 
@@ -187,7 +189,7 @@ def effective_limits(requested: Limits | None, ceiling: Limits, job_type: str) -
             return Rejected(
                 reasons.LIMIT_ABOVE_JOB_TYPE,
                 f"spec.limits.{alias}: {value} is above {highest}, the limit of job type"
-                f' "{job_type}"; lower it, or ask its owner to raise the job type\'s limit',
+                f' "{job_type}"; lower the value, or ask the job type\'s owner to raise the limit',
             )
         effective[key] = value if value is not None else highest
     return Limits(**effective)
@@ -239,7 +241,7 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
         return Rejected(
             reasons.WORKSPACE_NOT_ALLOWED,
             f'spec.workspace: job type "{name}" does not allow repositories; leave the field out,'
-            " or ask its owner to set git.allowedURLs",
+            " or ask the job type's owner to set git.allowedURLs",
         )
     try:
         allowed_url(url, git.allowed_urls)

@@ -59,7 +59,7 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
     lines = [
         line for line in stderr.splitlines() if line.startswith(("fatal:", "error:"))
     ] or stderr.splitlines()
-    last = lines[-1] if lines else "it gave no reason"
+    last = lines[-1] if lines else "no reason given"
     if re.search(
         r"Authentication failed|returned error: 40[13]|could not read (Username|Password)", stderr
     ):

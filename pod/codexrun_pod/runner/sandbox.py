@@ -38,6 +38,6 @@ def check(settings: Settings) -> None:
     if failed:
         raise ConfigError(
             "sandbox: codex does not work in this pod:"
-            f" {output.splitlines()[-1] if output else 'it gave no reason'}; give the job type a"
+            f" {output.splitlines()[-1] if output else 'no reason given'}; give the job type a"
             " runtimeClassName that allows user namespaces, or set sandbox: pod"
         )

@@ -21,7 +21,7 @@ TOTAL_FIELD = "resources.limits.ephemeral-storage"
 CHECK_SECONDS = 1.0
 MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
-SLOW_MODEL = "The model's endpoint hangs, or the limit is too low for it"
+SLOW_MODEL = "The model's endpoint is not responding, or the limit is too low for this model"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class TimeLimits:
 def gate_activity(idle: float | None) -> str:
     """Describe when the gate saw the last byte, for people."""
     return (
-        "the gate does not respond" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
+        "the gate is not responding"
+        if idle is None
+        else f"the gate received its last byte {idle:.0f} s ago"
     )
 
 

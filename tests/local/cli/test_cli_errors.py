@@ -173,7 +173,7 @@ PROBLEMS = [
         "without --reject, the run waits until the cluster accepts its Jobs again",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
-    (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` finds the reason"),
+    (problem(503, "unavailable"), Code.UNREACHABLE, "run `codexrun doctor` to find the cause"),
 ]
 
 
@@ -284,7 +284,7 @@ def test_a_server_that_is_something_else(cli: Any, answering: type[Answering]) -
     answering.answer = (200, b"<html>welcome</html>")
     done = cli("list")
     assert done.exit_code == Code.FAILED
-    assert "does not respond like a REST API of codexrun" in done.stderr
+    assert "does not respond like a codexrun REST API" in done.stderr
 
 
 def test_a_redirect_is_not_followed_with_the_token(cli: Any, answering: type[Answering]) -> None:
@@ -324,7 +324,7 @@ def test_a_start_is_repeated_with_its_key_while_nobody_answers(
 def test_nobody_listens(cli: Any) -> None:
     done = cli("list", CODEX_CONTROL_URL=f"http://127.0.0.1:{free_port()}")
     assert done.exit_code == Code.UNREACHABLE
-    assert "does not respond: Connection refused" in done.stderr
+    assert "is not responding: Connection refused" in done.stderr
     assert "hint:" in done.stderr
 
 
@@ -443,4 +443,4 @@ def test_a_connection_that_is_cut_before_its_answer(stand: Stand) -> None:
             "list", env={"CODEX_CONTROL_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
         )
     assert done.code == Code.UNREACHABLE
-    assert "does not respond" in done.err
+    assert "is not responding" in done.err

@@ -157,12 +157,12 @@ REFUSED = [
     Refused(
         "a corporate proxy",
         providers.LoginProxy,
-        "a proxy or firewall on the way responded instead of the model",
+        "a proxy or firewall responded instead of the model",
     ),
     Refused(
         "a corporate proxy",
         providers.BlockingProxy,
-        "a proxy or firewall on the way responded instead of the model",
+        "a proxy or firewall responded instead of the model",
     ),
 ]
 

@@ -161,7 +161,15 @@ SHAPES = [
     ("OpenAI: no rights", 403, body(), "auth", False, "said so", "may use this model"),
     ("OpenAI: unknown model", 404, body("model_not_found"), "model_error", False, "", "this model"),
     ("OpenAI: a schema", 400, body(None, SCHEMA), "model_error", False, SCHEMA, "outputSchema"),
-    ("OpenAI: a parameter", 400, body("invalid_value"), "model_error", False, "", "what the"),
+    (
+        "OpenAI: a parameter",
+        400,
+        body("invalid_value"),
+        "model_error",
+        False,
+        "",
+        "the message describes",
+    ),
     ("OpenAI: full", 400, body("context_length_exceeded"), "model_error", False, "", "context"),
     ("OpenAI: busy", 503, body("server_is_overloaded"), "model_error", True, "", "retry"),
     (
@@ -231,7 +239,7 @@ SHAPES = [
         "model_error",
         False,
         "body.tools: Input should be a list",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "vLLM: no such path",
@@ -312,7 +320,7 @@ SHAPES = [
         "model_error",
         False,
         "Unexpected role",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "LiteLLM: what passes at its provider",
@@ -375,7 +383,7 @@ SHAPES = [
         "model_error",
         False,
         "('body', 'input', 'str')",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "OpenRouter: credits",
@@ -431,7 +439,7 @@ SHAPES = [
         "model_error",
         False,
         "model not enabled for this key",
-        "what the message names",
+        "the problem that the message describes",
     ),
     (
         "a whole response",
@@ -440,7 +448,7 @@ SHAPES = [
         "model_error",
         False,
         "no message",
-        "stream of events",
+        "event stream",
     ),
     ("Gemini", 429, '[{"error": {"code": 429, "message": "m"}}]', "rate_limit", True, "m", "later"),
     ("a login page", 200, PAGE, "model_error", False, "a web page: Web Gateway", "model.proxy"),
@@ -449,7 +457,15 @@ SHAPES = [
     ("a proxy's page for busy", 502, PAGE, "model_error", True, "Web Gateway", "retry"),
     ("a page without a title", 502, "<p>bad <b>gateway</b>", "model_error", True, "bad", "retry"),
     ("too slow for a proxy", 408, "", "model_error", True, "no message", "retry"),
-    ("nothing at all", 400, "", "model_error", False, "no message", "what the message names"),
+    (
+        "nothing at all",
+        400,
+        "",
+        "model_error",
+        False,
+        "no message",
+        "the problem that the message describes",
+    ),
 ]
 
 

@@ -41,7 +41,7 @@ LASTING = [
     ("warning: redirecting\nfatal: unable to update url base from redirection", "redirect"),
     ("fatal: Remote branch nope not found in upstream origin", "has no ref 'nope'"),
     ("fatal: couldn't find remote ref refs/pull/9/head", "has no ref 'refs/pull/9/head'"),
-    ("", "it gave no reason"),
+    ("", "no reason given"),
 ]
 
 

@@ -556,7 +556,7 @@ STALLS = [
     ("no event, but bytes from the model", 1050, 1030, 0, 3, False, True),
     ("no event and no byte", 1050, 1030, 0, 20, True, True),
     ("a command runs", 1050, 1030, 1, 20, False, False),
-    ("no event, and the gate does not respond", 1050, 1030, 0, None, True, True),
+    ("no event, and the gate is not responding", 1050, 1030, 0, None, True, True),
     ("exactly as long", 1050, 1040, 0, 10, True, True),
 ]
 
@@ -576,11 +576,11 @@ def test_silence(now, event, items, idle, stalled, asked):
 def test_a_stall_names_the_last_activity():
     said = WATCH.silent(1050, 1030, 0, lambda: 25.0, "item.completed of command_execution").message
     assert (
-        "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25"
-        " s ago" in said
+        "Last activity: item.completed of command_execution, 20 s ago; the gate received its last"
+        " byte 25 s ago" in said
     )
     assert (
-        "the gate does not respond"
+        "the gate is not responding"
         in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
     )
 

@@ -76,7 +76,9 @@ def read_cost_query(params: Mapping[str, str], today: date) -> CostQuery:
             try:
                 dates[name] = date.fromisoformat(text)
             except ValueError:
-                problems.append(f'"{text[:40]}" is not a valid date; write it as 2026-01-31')
+                problems.append(
+                    f'"{text[:40]}" is not a valid date; write a date such as 2026-01-31'
+                )
     first, last = sorted(dates.values())
     if (last - first).days >= MAX_DAYS:
         first = last - timedelta(days=MAX_DAYS - 1)

@@ -55,14 +55,14 @@ def command_error(error: Refused | Unavailable) -> CommandError:
     """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
         return Unreachable(
-            f"the cluster does not respond: {error}", hint="does `kubectl get codexruns` work?"
+            f"the cluster is not responding: {error}", hint="does `kubectl get codexruns` work?"
         )
     message = error.message
     if isinstance(error, NotFound):
         if "codexruns" in message or "could not find the requested resource" in message:
             missing = "the server could not find the requested resource" in message
             hint = (
-                "is the chart installed in this cluster? `codexrun doctor` checks"
+                "is the chart installed in this cluster? Run `codexrun doctor` to check"
                 if missing
                 else ""
             )

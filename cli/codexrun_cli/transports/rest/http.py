@@ -119,7 +119,7 @@ class Http:
             except (ValueError, RecursionError) as error:
                 raise CommandError(
                     Code.FAILED,
-                    f"{self.server} does not respond like a REST API of codexrun: {error}",
+                    f"{self.server} does not respond like a codexrun REST API: {error}",
                 ) from None
         raise AssertionError("unreachable")
 
@@ -181,9 +181,9 @@ class Http:
 
     def _raise_unavailable(self, error: BaseException) -> NoReturn:
         raise Unreachable(
-            f"{self.server} does not respond: {_reason(error)}",
+            f"{self.server} is not responding: {_reason(error)}",
             timed_out=isinstance(getattr(error, "reason", error), TimeoutError),
-            hint="is the URL right, and is the REST API up? `codexrun doctor` checks",
+            hint="is the URL right, and is the REST API up? Run `codexrun doctor` to check",
         ) from None
 
     def _raise_problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
@@ -240,7 +240,7 @@ def _hint(status: int, code: str) -> str:
         "name-taken": "choose another --name, or leave it out",
         "idempotency-key-reused": "use another --idempotency-key, or leave it out",
         "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` lists the inputs",
-        "unavailable": "`codexrun doctor` finds the reason",
+        "unavailable": "run `codexrun doctor` to find the cause",
     }.get(code, "is this the URL of a codexrun REST API?" if status == 404 and not code else "")
 
 

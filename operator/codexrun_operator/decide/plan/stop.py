@@ -263,7 +263,7 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
             message = (
-                f"Node {pod.node} does not respond; the slot stays taken until Kubernetes or an"
+                f"Node {pod.node} is not responding; the slot stays taken until Kubernetes or an"
                 f" admin removes pod {pod.name}"
             )
             return begin_stop(

@@ -29,7 +29,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "policy", "model_error"]
 
-RETRY = "the model's endpoint or the network on the way to it failed; retry"
+RETRY = "the model's endpoint, or the network connection to it, failed; retry"
 INVALID = "invalid_request_error"
 PASSING_STATUSES = frozenset({408, 409, 425, 429})  # of those below 500
 
@@ -128,7 +128,7 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "a proxy or firewall on the way responded instead of the model; check model.upstreamURL"
+        "a proxy or firewall responded instead of the model; check model.upstreamURL"
         " and model.proxy, and what the proxy allows",
         statuses=frozenset({200, 400, 401, 403, 407, 451, 511}),
         page=True,
@@ -173,7 +173,7 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint distributes the requests of one run over several deployments, which cannot"
+        "the endpoint distributes the requests of one run across several deployments, which cannot"
         " read each other's reasoning; configure it to send all requests of a run to the same"
         " deployment",
         codes=_codes("invalid_encrypted_content"),
@@ -223,13 +223,14 @@ KINDS = (
 )  # fmt: skip
 REFUSED = Kind(
     "model_error",
-    "the endpoint rejects the request, and a retry would fail too; correct what the message names",
+    "the endpoint rejects the request, and a retry would fail too; correct the problem that the"
+    " message describes",
 )
 FAILED = Kind("model_error", RETRY, retryable=True)
 NO_STREAM = Kind(
     "model_error",
-    "the endpoint must respond with a stream of events; check model.upstreamURL, and whether a"
-    " proxy on the way rewrites responses",
+    "the endpoint must respond with an event stream; check model.upstreamURL, and whether a"
+    " proxy in between rewrites responses",
 )
 
 
@@ -318,7 +319,7 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
         advice = f"redirects are not followed; set model.upstreamURL to {base}"
     else:
         advice = (
-            "redirects are not followed; check model.upstreamURL, and whether a proxy on the way"
+            "redirects are not followed; check model.upstreamURL, and whether a proxy in between"
             " asks for a login"
         )
     return UpstreamError(

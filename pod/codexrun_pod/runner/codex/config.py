@@ -145,7 +145,7 @@ def rendered_prompt(settings: Settings) -> bytes:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"the prompt of version {settings.prompt_version} is not UTF-8: {error}"
+            f"prompt version {settings.prompt_version} is not UTF-8: {error}"
         ) from error
     except UnicodeEncodeError as error:
         raise ConfigError(
@@ -271,7 +271,9 @@ def prepare(settings: Settings) -> None:
     """
     for part in (settings.codex, settings.codex.with_name("codex-code-mode-host")):
         if not part.is_file():
-            raise ConfigError(f"the image has no {part}; build it with `make image BASE_IMAGE=...`")
+            raise ConfigError(
+                f"the image has no {part}; rebuild the image with `make image BASE_IMAGE=...`"
+            )
     try:
         settings.codex_home.mkdir(parents=True, exist_ok=True, mode=0o700)
         (settings.codex_home / "config.toml").write_text(config_toml(settings), encoding="utf-8")

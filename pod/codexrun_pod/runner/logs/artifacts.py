@@ -89,7 +89,7 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
             " type's env; have the agent keep that value out of its files"
         )
     if len(made.binary_text) > limit:
-        return "its binary files are too large to be searched for values of Secrets"
+        return "its binary files are too large to be searched for Secret values"
     return None
 
 

@@ -96,7 +96,7 @@ class LogUploader:
                 previous = self._sent
                 self._sent = self._post(chunk)
                 if chunk and self._sent == previous:
-                    raise OSError("the gate accepts no more")
+                    raise OSError("the gate accepts no more log data")
                 failures = 0
             except (OSError, http.client.HTTPException, ValueError):
                 self._connection.close()

@@ -59,7 +59,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ("PromptChecksumMismatch", "prompt.sha256", run(), kind(**names(sha256=OTHER)), prompt()),
     (
         "InvalidInputs",
-        "spec.inputs: the prompt's placeholder {{name}} has no input of that name",
+        "spec.inputs: the prompt has a placeholder {{name}}, but there is no input of that name",
         asks(inputs={}),
         needs({"properties": {"name": {}}}),
         prompt(),
