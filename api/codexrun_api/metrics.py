@@ -34,7 +34,7 @@ DROPPED = Counter(
     "codexrun_sse_dropped", "Streams closed because their reader was too slow.", ("kind",)
 )
 IDEMPOTENCY = Counter(
-    "codexrun_idempotency", "Requests to start a run that have an Idempotency-Key.", ("outcome",)
+    "codexrun_idempotency", "Requests with an Idempotency-Key to start a run.", ("outcome",)
 )
 REGISTRY_RUNS = Gauge("codexrun_registry_runs", "Rows in the registry.", ("phase",))
 WRITE_SECONDS = Histogram(

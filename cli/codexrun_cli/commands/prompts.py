@@ -74,8 +74,8 @@ def verify(
         typer.Option(
             metavar="REF",
             help=(
-                "Also check that no version published in the history of this Git branch or commit"
-                " has changed."
+                "Also check that the versions already published on this Git branch or commit are"
+                " unchanged."
             ),
         ),
     ] = None,

@@ -40,8 +40,8 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     if enforced != "restricted":
         return note(
             "sandbox",
-            "the pod is the sandbox; run pods meet the restricted standard, and the namespace"
-            f" enforces {enforced} for other pods",
+            'the pod is the sandbox; the pods of runs meet the Pod Security Standard "restricted",'
+            f" but the namespace enforces {enforced}, so other pods may have more rights",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
     note_on_own = "" if own else "; no job type uses Codex's own sandbox"

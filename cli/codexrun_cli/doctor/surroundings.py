@@ -91,9 +91,9 @@ def quota_room(
                 findings.append(
                     failed(
                         "quota",
-                        f"ResourceQuota {name} requires limits.cpu for every container, but job"
-                        f" types {names} have none; jobs.gate.resources and jobs.clone.resources in"
-                        " the chart need it too",
+                        f"ResourceQuota {name} requires limits.cpu for every container, but these"
+                        f" job types do not set it: {names}; jobs.gate.resources and"
+                        " jobs.clone.resources in the chart must set it too",
                         f"kubectl patch codexjobtype {without[0]} -n {namespace} --type=merge"
                         """ -p '{"spec":{"resources":{"limits":{"cpu":"2"}}}}'""",
                     )

@@ -35,8 +35,8 @@ def colour(run: Run) -> str | None:
 WAITS = {
     reasons.CONCURRENCY_LIMIT: "waiting for a slot",
     reasons.SUSPENDED: "its job type is suspended",
-    reasons.JOB_TYPE_HELD: "the cluster rejects the Jobs of its job type",
-    reasons.JOB_REFUSED: "the cluster rejects its Job",
+    reasons.JOB_TYPE_HELD: "the cluster rejects all Jobs of this job type",
+    reasons.JOB_REFUSED: "the cluster rejects the run's Job",
     reasons.JOB_TYPE_NOT_FOUND: "its job type does not exist",
     reasons.PROMPT_NOT_FOUND: "its prompt does not exist",
     reasons.IMAGE_PULL: "pulling the agent's image",

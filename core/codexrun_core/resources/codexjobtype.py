@@ -617,8 +617,8 @@ class JobTypeSpec(Part):
             min_length=1,
             max_length=512,
             description=(
-                "The agent's image, built from a base image with your toolchain; the"
-                " installation's default image if absent."
+                "The agent's image, built by `make image` on a base image that contains your"
+                " toolchain; the installation's default image if absent."
             ),
         ),
     ] = None

@@ -237,7 +237,7 @@ def evicted(pod: Pod) -> Failure | None:
             FailureClass.STORAGE if about_disk else FailureClass.EVICTED,
             f"Evicted by the kubelet: {pod.message}"
             + (
-                "; raise the sizes in the job type, or have the agent write less"
+                "; raise the limits in the job type's spec.sizes, or have the agent write less"
                 if about_disk
                 else ""
             ),
@@ -482,7 +482,7 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     masked = pod.agent.report.get(ReportKey.MASKED)
     names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""
     cause = (
-        f"; the value of {names}, which comes from a Secret in its env, was masked in the message"
+        f"; values that the job type's env takes from Secrets were masked in the message: {names}"
         if names
         else ""
     )

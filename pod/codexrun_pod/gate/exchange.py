@@ -164,7 +164,8 @@ class Exchange:
             self._settle_broken(errors.unreadable(self.host, coding), "at_most")
             return self._failure("unreadable")
         except (aiohttp.ClientResponseError, UnreadableHeadError) as error:
-            self._settle_broken(errors.unreadable_head(self.host, _head_problem(error)), "at_most")
+            problem = errors.unreadable_head(self.host, is_too_large=_is_head_too_large(error))
+            self._settle_broken(problem, "at_most")
             return self._failure("unreadable")
         except (aiohttp.ClientError, TimeoutError) as error:
             self._settle_broken(errors.unreachable(self.host, self._reason(error)))
@@ -476,10 +477,10 @@ def _way_out(error: BaseException) -> str:
     return ""
 
 
-def _head_problem(error: aiohttp.ClientResponseError | UnreadableHeadError) -> str:
-    """Return what is wrong with an answer's head, without a word of it: it may hold cookies."""
-    is_too_large = isinstance(error, UnreadableHeadError) or "Got more than" in error.message
-    return "it is too large" if is_too_large else "it is not HTTP"
+def _is_head_too_large(error: aiohttp.ClientResponseError | UnreadableHeadError) -> bool:
+    """Return what is wrong with an answer's head: too large, or no HTTP. Not a word of it is shown,
+    since it may hold cookies."""
+    return isinstance(error, UnreadableHeadError) or "Got more than" in error.message
 
 
 def _is_no_stream(answer: aiohttp.ClientResponse) -> bool:

@@ -51,7 +51,11 @@ LAST_SHIPPING_SECONDS = 17.0
 MAX_CONNECTIONS = 64
 MAX_HEADERS = 512  # of an answer; their bytes are counted once they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
-PARALLEL = Denied("guardrail", "parallel requests are not allowed: the run has no subagents")
+PARALLEL = Denied(
+    "guardrail",
+    "parallel requests: a second one arrived before the first had ended; a run may send one at a"
+    " time",
+)
 
 
 class Gate:

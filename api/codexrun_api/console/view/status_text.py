@@ -91,8 +91,8 @@ _ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IG
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
-    reasons.JOB_TYPE_HELD: "Waiting: the cluster is rejecting the Jobs of its job type",
-    reasons.JOB_REFUSED: "Waiting: the cluster is rejecting its Job",
+    reasons.JOB_TYPE_HELD: "Waiting: the cluster is rejecting all Jobs of this run's job type",
+    reasons.JOB_REFUSED: "Waiting: the cluster is rejecting this run's Job",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
     reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",

@@ -362,11 +362,18 @@ def unreadable(host: str, coding: str) -> UpstreamError:
     )
 
 
-def unreadable_head(host: str, reason: str) -> UpstreamError:
+def unreadable_head(host: str, *, is_too_large: bool) -> UpstreamError:
     """Build the error of an answer whose head is beyond the gate's limits, or is not HTTP."""
+    if not is_too_large:
+        return UpstreamError(
+            "model_error",
+            _short(f"the response from {host} is not HTTP"),
+            retryable=False,
+            advice="check what the endpoint, or a proxy in front of it, sends as headers",
+        )
     return UpstreamError(
         "model_error",
-        _short(f"the headers of the response from {host} cannot be read: {reason}"),
+        _short(f"the headers of the response from {host} are too large"),
         retryable=False,
         advice=(
             "a line or header may be at most 64 KiB long, and all headers together 256 KiB; check"

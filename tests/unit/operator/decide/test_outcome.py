@@ -419,7 +419,7 @@ def test_a_masked_value_is_named_where_the_message_no_longer_fits() -> None:
     failure = outcome(after(agent_report(masked=["FLAG"]), gate=gate)).failure
     assert failure is not None
     assert (
-        "the value of FLAG, which comes from a Secret in its env, was masked in the message"
+        "values that the job type's env takes from Secrets were masked in the message: FLAG"
     ) in failure.message
 
 
