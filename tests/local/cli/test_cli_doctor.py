@@ -259,8 +259,8 @@ def test_a_namespace_that_enforces_less(well: Stand) -> None:
     well.kube.more["/api/v1/namespaces/codexrun"] = {"metadata": {"labels": {}}}
     done = well.cli("doctor")
     assert (
-        "the namespace enforces nothing, so other pods may have more rights\n        fix: kubectl label"
-        " namespace codexrun" in done.out
+        "the namespace enforces nothing, so other pods may have more rights\n        fix: kubectl"
+        " label namespace codexrun" in done.out
     )
 
 
