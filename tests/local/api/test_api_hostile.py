@@ -141,7 +141,7 @@ def check_refusal(answer: Answer, status: int) -> None:
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
     detail = json.loads(answer.body)["detail"]
-    assert re.search(r"more than the \d+ .*allowed", detail)
+    assert re.search(r"(more than the|at most) \d+ .*allowed", detail)
     assert "; " in detail, "it says what to do"
 
 

@@ -36,12 +36,12 @@ URLS = [
     (
         "out of the prefix",
         "https://git.example/acme/../other/app.git",
-        "a part of the path may contain only letters",
+        "each part of the path may contain only letters",
     ),
     (
         "out of the prefix, escaped",
         "https://git.example/acme/%2e%2E/other.git",
-        "a part of the path may contain only letters",
+        "each part of the path may contain only letters",
     ),
     ("a newline", "https://git.example/acme/a\nb", "give only the scheme"),
     ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
