@@ -12,6 +12,7 @@ import pytest
 from clistand import Stand, command
 from manifests import prompt
 
+from codexrun_cli import versions
 from codexrun_cli.versions import skew
 
 ROOT = Path(__file__).parents[3]
@@ -132,7 +133,9 @@ def test_validate_a_job_type_file(stand: Stand, folder: Path) -> None:
 # -------------------------------------------------------------------------------
 
 
-def test_version_tells_client_server_and_crd(stand: Stand) -> None:
+def test_version_tells_client_server_and_crd(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other tests may keep the processors busy for longer than a person would wait.
+    monkeypatch.setattr(versions, "TIMEOUT_SECONDS", 60.0)
     done = stand.cli("--version")
     assert re.fullmatch(r"codexrun \S+\nserver   \S+\ncrd      codexrun.dev/v1alpha1\n", done.out)
     away = stand.cli("--version", "--server", "http://127.0.0.1:9")
