@@ -64,12 +64,6 @@ class Endpoint:
         return urlsplit(self.upstream).netloc
 
     @property
-    def is_https(self) -> bool:
-        """Return whether the connection is encrypted. Without that no CAs need be loaded, which
-        takes a twentieth of a second of CPU."""
-        return urlsplit(self.upstream).scheme == "https"
-
-    @property
     def takes_reasoning_ids(self) -> bool:
         """Return whether an item of reasoning may keep its id."""
         host = (urlsplit(self.upstream).hostname or "").lower()

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
@@ -67,21 +68,25 @@ class Gate:
         self.request_lock = asyncio.Lock()
         self.bodies = BodyReader(MAX_REQUEST_BYTES)
         self.current: Exchange | None = None
-        endpoint = ledger.settings.endpoint
+        settings = ledger.settings
+        urls = [settings.endpoint.upstream]
+        if settings.identity is not None:
+            urls.append(settings.identity.token_url)
+        # To load the CAs takes a twentieth of a second of CPU.
+        needs_cas = any(urlsplit(url).scheme == "https" for url in urls)
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             connector=aiohttp.TCPConnector(
                 limit=4,
                 keepalive_timeout=10.0,
-                ssl=endpoint.tls() if endpoint.is_https else True,
+                ssl=settings.endpoint.tls() if needs_cas else True,
                 socket_factory=_kept_alive,
             ),
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
         )
-        settings = ledger.settings
         self.tokens: TokenSource | None = None
         if settings.identity is not None:
             self.tokens = TokenSource(settings.identity, settings.endpoint)

@@ -135,6 +135,35 @@ async def test_header_query_and_private_ca(tmp_path, authority):
     assert endpoint.seen[0]["api-key"] == KEY
 
 
+async def test_the_private_ca_holds_for_an_exchange_beside_a_model_without_tls(tmp_path, authority):
+    subject = tmp_path / "subject"
+    subject.write_text("of the ServiceAccount")
+    seen = []
+
+    async def exchange(_):
+        return web.json_response({"access_token": "short-lived", "expires_in": 60})
+
+    async def respond(request):
+        seen.append(request.headers["Authorization"])
+        return web.Response(body=COMPLETED, headers={"Content-Type": "text/event-stream"})
+
+    identities, models = web.Application(), web.Application()
+    identities.router.add_post("/token", exchange)
+    models.router.add_post("/v1/responses", respond)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(authority / "ca.crt", authority / "key.pem")
+    async with listening(identities, tls) as there, listening(models) as model:
+        identity = {"tokenURL": f"{there}/token", "parameters": {}, "encoding": "json"}
+        files = {"IDENTITY": subject, "CA": authority / "ca.crt"}
+        given = {"upstreamURL": f"{model}/v1", "caBundle": True, "identity": identity}
+        gate = Gate(Ledger(gate_settings(tmp_path, files, **given)))
+        async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+            async with client.post(f"{here}/v1/responses", json=BODY) as answer:
+                assert answer.status == 200, await answer.text()
+            await gate.session.close()
+    assert seen == ["Bearer short-lived"]
+
+
 async def test_through_a_proxy(tmp_path, authority):
     proxy = Proxy()
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
