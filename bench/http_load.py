@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from measured import quantile
+
 KEPT_SECONDS = 2.0  # of the five that uvicorn leaves a connection idle
 
 
@@ -26,8 +28,7 @@ class Load:
 
     def quantile(self, share: float) -> float:
         """In milliseconds."""
-        ranked = sorted(self.seconds)
-        return 1000 * ranked[min(len(ranked) - 1, int(len(ranked) * share))]
+        return 1000 * quantile(self.seconds, share)
 
     def rate(self, status: int) -> float:
         """Answers of this status per second."""

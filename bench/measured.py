@@ -4,6 +4,12 @@ import statistics
 from dataclasses import dataclass, field
 
 
+def quantile(values: list[float], share: float) -> float:
+    """Return the value that so large a share of all is not above."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(len(ranked) * share))]
+
+
 @dataclass(frozen=True)
 class Measured:
     """The name is the limit's; one value a round. `points` are those of its plot, if it has one."""

@@ -48,7 +48,7 @@ class Lane:
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Return what starts it; `arguments` are for pytest."""
-        # tests/conftest.py orders them
+        # tests/conftest.py and tests/cluster/conftest.py order them
         order = ["--dist", "loadscope", "--no-loadscope-reorder"]
         spread = ["-n", str(self.workers), *order] if self.workers else []
         junit = RESULTS / f"{self.name}.xml"

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from measured import Measured
@@ -11,7 +10,7 @@ from simulation.audit import of_user
 from simulation.client import Client
 from simulation.installation import OPERATOR_USER, job_type
 from simulation.plane import Plane, control_plane
-from simulation.rounds import CONCURRENCY, Round, create, followed
+from simulation.rounds import Round, create, followed, for_each
 from simulation.stages import HELD
 from simulation.subjects import Subject, codex_run
 
@@ -71,9 +70,4 @@ async def until_running(client: Client, subject: Subject, count: int) -> None:
 
 
 async def cancel(client: Client, subject: Subject, names: list[str]) -> None:
-    async def work(remaining: Iterator[str]) -> None:
-        for name in remaining:
-            await client.merge(f"{subject.path}/{name}", CANCEL)
-
-    remaining = iter(names)
-    await asyncio.gather(*(work(remaining) for _ in range(CONCURRENCY)))
+    await for_each(names, lambda name: client.merge(f"{subject.path}/{name}", CANCEL))

@@ -6,7 +6,6 @@ is there that would act on them. Then the operator starts.
 
 import asyncio
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from simulation import scale
 from simulation.client import Client, Json
 from simulation.installation import job_type
 from simulation.plane import Plane, control_plane
-from simulation.rounds import CONCURRENCY
+from simulation.rounds import for_each
 from simulation.stages import HELD
-from simulation.subjects import codex_run, pods_path
+from simulation.subjects import codex_run, pods_path, without_controllers
 
 from codexrun_core.runs.label_keys import RUN_NAME_LABEL, RUN_UID_LABEL, job_name
 from codexrun_operator.watch.resync import RESYNC_SECONDS
@@ -28,8 +27,6 @@ ENDED = "ended"
 LIVE = "live"
 # What the apiserver sets itself, and refuses or ignores from others.
 SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
-# The Job controller's labels, by which it would know its pods.
-CONTROLLERS_LABELS = ("controller-uid", "job-name")
 
 
 @dataclass(frozen=True)
@@ -91,12 +88,9 @@ async def of_run(client: Client, path: str, run: Json) -> Json | None:
 
 
 async def copies(client: Client, original: Example, count: int) -> None:
-    async def work(numbers: Iterator[int]) -> None:
-        for number in numbers:
-            await copy_once(client, original, f"{original.run['metadata']['name']}-{number:05d}")
-
-    numbers = iter(range(count))
-    await asyncio.gather(*(work(numbers) for _ in range(CONCURRENCY)))
+    name = original.run["metadata"]["name"]
+    names = [f"{name}-{number:05d}" for number in range(count)]
+    await for_each(names, lambda each: copy_once(client, original, each))
 
 
 async def copy_once(client: Client, original: Example, name: str) -> None:
@@ -129,10 +123,6 @@ def renamed(
             labelled["labels"] = without_controllers(labelled["labels"]) | (labels or {})
     item["spec"].pop("selector", None)  # a Job's, by the controller's labels
     return item
-
-
-def without_controllers(labels: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in labels.items() if not key.endswith(CONTROLLERS_LABELS)}
 
 
 async def write(client: Client, path: str, item: Json) -> str:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from measured import Measured
+from measured import Measured, quantile
 from simulation import scale
 from simulation.plane import control_plane
-from simulation.rounds import Round, one_round, quantile
+from simulation.rounds import Round, one_round
 from simulation.subjects import codex_run
 
 from load.burst import NAME, install

@@ -19,9 +19,9 @@ JOB_TYPE = "hello"
 # The most that a job type may have.
 MAX_CONCURRENT = 10_000
 MAX_QUEUED = 100_000
-# What the operator, or the creation of a run, needs. The rest of the chart would start pods.
+# What the operator, or the creation of a run, needs beside the definitions. The rest would start
+# pods.
 NEEDED_KINDS = (
-    "CustomResourceDefinition",
     "ServiceAccount",
     "Role",
     "RoleBinding",
@@ -53,8 +53,7 @@ class Installation:
     @property
     def objects(self) -> list[Json]:
         """Return what is applied once the definitions are known."""
-        kinds = [kind for kind in NEEDED_KINDS if kind != "CustomResourceDefinition"]
-        return [item for item in self._objects if item["kind"] in kinds] + _prompts()
+        return [item for item in self._objects if item["kind"] in NEEDED_KINDS] + _prompts()
 
     @property
     def operator_environment(self) -> dict[str, str]:

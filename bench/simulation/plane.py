@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -87,6 +88,10 @@ class Plane:
         self._paths = Paths(checkout=folder, cache=paths.cache)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
+    @cached_property
+    def _release(self) -> Installation:
+        return Installation([str(self._node), "helm"])
+
     @property
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._processes.items()}
@@ -138,14 +143,13 @@ class Plane:
 
     def install(self) -> None:
         """Bring the chart's objects, and the prompts, into their namespace."""
-        release = Installation([str(self._node), "helm"])
         self.make_namespace(NAMESPACE)
-        self.apply(release.definitions)
+        self.apply(self._release.definitions)
         self._until(
             lambda: self._can("wait", "--for=condition=Established", "crd", "--all"),
             "kube-apiserver",
         )
-        self.apply(release.objects)
+        self.apply(self._release.objects)
 
     def make_namespace(self, name: str) -> None:
         """Make a namespace, and what pods there need."""
@@ -159,10 +163,9 @@ class Plane:
     def start_operator(self, *, program: Sequence[str] = ("-m", "codexrun_operator")) -> Path:
         """Start the operator of this checkout; return the path of its log. `program`: what Python
         runs."""
-        release = Installation([str(self._node), "helm"])
         config = self._write_kubeconfig("operator")
         environment = {
-            **release.operator_environment,
+            **self._release.operator_environment,
             "KUBECONFIG": str(config),
             "PYTHONDONTWRITEBYTECODE": "",
         }

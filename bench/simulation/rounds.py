@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -61,12 +61,6 @@ class Round:
         return [self.job_seen[name] - asked for name, asked in self.asked.items()]
 
 
-def quantile(values: list[float], share: float) -> float:
-    """Return the value that so large a share of all is not above."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(len(ranked) * share))]
-
-
 @asynccontextmanager
 async def followed(client: Client, subject: Subject, result: Round) -> AsyncIterator[asyncio.Event]:
     """Note in `result` when Jobs appear and objects end; yields what is set when all have ended."""
@@ -119,6 +113,17 @@ async def _raise_or_wait(over: asyncio.Event, watches: list[asyncio.Task[None]])
             watch.result()
 
 
+async def for_each(names: list[str], call: Callable[[str], Awaitable[object]]) -> None:
+    """Call it with each name, CONCURRENCY at a time."""
+
+    async def work(remaining: Iterator[str]) -> None:
+        for name in remaining:
+            await call(name)
+
+    remaining = iter(names)
+    await asyncio.gather(*(work(remaining) for _ in range(CONCURRENCY)))
+
+
 async def create(
     client: Client, subject: Subject, result: Round, prefix: str, per_second: float | None
 ) -> None:
@@ -130,13 +135,8 @@ async def create(
         result.asked[name] = time.monotonic()
         await client.create(subject.path, subject.build(name))
 
-    async def work(remaining: Iterator[str]) -> None:
-        for name in remaining:
-            await one(name)
-
     if per_second is None:
-        remaining = iter(names)
-        await asyncio.gather(*(work(remaining) for _ in range(CONCURRENCY)))
+        await for_each(names, one)
         return
     async with asyncio.TaskGroup() as tasks:
         for number, name in enumerate(names):

@@ -30,7 +30,8 @@ TRIVIAL_POD: Json = {
 }
 # What the apiserver has added to a Job that was created.
 SERVERS_FIELDS = ("selector", "manualSelector", "completionMode", "suspend")
-SERVERS_LABELS = ("controller-uid", "job-name")
+# The Job controller's labels, by which it would know its pods.
+CONTROLLERS_LABELS = ("controller-uid", "job-name")
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,13 @@ def same_job(job: Json) -> Subject:
         spec.pop(field, None)
     metadata = spec["template"]["metadata"]
     metadata.pop("creationTimestamp", None)
-    metadata["labels"] = {
-        key: value for key, value in metadata["labels"].items() if not key.endswith(SERVERS_LABELS)
-    }
+    metadata["labels"] = without_controllers(metadata["labels"])
     kept = ("labels", "annotations")
     return bare_job(spec, {key: job["metadata"][key] for key in kept if key in job["metadata"]})
+
+
+def without_controllers(labels: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if not key.endswith(CONTROLLERS_LABELS)}
 
 
 def codex_run(job_type: str, **spec: Any) -> Subject:

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 import run as bench
-from measured import Limit
+from measured import Limit, quantile
 from plots import PLOTS, draw
-from simulation import audit, rounds, usage
+from simulation import audit, usage
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -53,7 +53,7 @@ def test_every_plot_is_of_a_measurement_and_is_well_formed() -> None:
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.5, 51.0), (0.99, 100.0), (1.0, 100.0)])
 def test_a_quantile_is_one_of_the_values(share: float, value: float) -> None:
-    assert rounds.quantile([float(number) for number in range(100, 0, -1)], share) == value
+    assert quantile([float(number) for number in range(100, 0, -1)], share) == value
 
 
 def test_cpu_and_memory_of_a_process_whose_name_has_spaces(tmp_path: Path) -> None:
