@@ -51,7 +51,9 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             " lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access without a token)"
         )
     if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
-        raise SettingsError("CODEXRUN_NAMESPACE is not set; the chart's api Deployment sets it")
+        raise SettingsError(
+            "CODEXRUN_NAMESPACE is not set; set it in the REST API's Deployment, as the chart does"
+        )
     prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
     return Settings(

@@ -20,13 +20,13 @@ class Code(IntEnum):
 
 MEANING = {
     Code.DONE: "success; with --wait, --watch or --follow: the run succeeded",
-    Code.FAILED: "the run failed or was rejected, the command failed, or diff found changes",
+    Code.FAILED: "the run failed or was rejected, the command failed, or diff found differences",
     Code.USAGE: "invalid usage",
     Code.CANCELLED: "the run was cancelled",
     Code.NOT_ALLOWED: "not authenticated, or not allowed",
     Code.NOT_FOUND: "not found",
     Code.CONFLICT: "conflict: the run has already ended, or the name or key is taken",
-    Code.UNREACHABLE: "server or cluster cannot be reached, or the command needs the REST API",
+    Code.UNREACHABLE: "the server or cluster cannot be reached, or the command needs the REST API",
     Code.UNKNOWN: "how the run ended is unknown because it was deleted",
     Code.TIMEOUT: "--timeout has passed; the run continues",
     Code.INTERRUPTED: "interrupted with Ctrl-C; the run continues",

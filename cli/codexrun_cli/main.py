@@ -77,15 +77,19 @@ def _root(
         str | None,
         typer.Option(
             metavar="URL",
-            help="URL of the REST API (CODEX_CONTROL_URL). Without it, commands go to the cluster.",
+            help=(
+                "URL of the REST API; default: CODEX_CONTROL_URL, or else the URL stored by"
+                " `codexrun login`. If none of them is set, commands go directly to the"
+                " cluster."
+            ),
         ),
     ] = None,
     kubeconfig: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Path of the kubeconfig (KUBECONFIG). With this option, commands go to the"
-            " cluster, not to the REST API.",
+            help="Path of the kubeconfig; default: KUBECONFIG. With this option, commands go to"
+            " the cluster, not to the REST API.",
         ),
     ] = None,
     context: Annotated[
@@ -109,7 +113,9 @@ def _root(
     ] = None,
     all_namespaces: Annotated[
         bool,
-        typer.Option("--all-namespaces", "-A", help="With list: show runs in all namespaces."),
+        typer.Option(
+            "--all-namespaces", "-A", help="With `codexrun list`: show the runs in all namespaces."
+        ),
     ] = False,
     color: Annotated[
         str | None,

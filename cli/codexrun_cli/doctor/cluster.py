@@ -95,7 +95,7 @@ def _rights(transport: Any) -> Iterator[Json]:
             f" --user={_user(transport)}",
         )
     else:
-        yield ok("rights", f"all {len(RIGHTS)} permissions that commands need")
+        yield ok("rights", f"you have all {len(RIGHTS)} permissions that commands need")
 
 
 def _user(transport: Any) -> str:

@@ -167,8 +167,8 @@ def _versions(
             continue
         if versions and int(version[1:]) < next(reversed(versions.values())).number:
             problems.append(
-                f'{field}.version: "{version}" comes after a higher one; list versions in ascending'
-                " order"
+                f'{field}.version: "{version}" comes after a higher version; list versions in'
+                " ascending order"
             )
             continue
         text, faults = _read(folder, field, entry["path"])
@@ -258,7 +258,10 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
         return None, [
-            f"{field}.path: {path} points outside the prompts directory; put the file itself there"
+            (
+                f"{field}.path: {path} points outside the prompts directory; put the file itself in"
+                " that directory"
+            )
         ]
     try:
         text = file.read_bytes()

@@ -202,7 +202,7 @@ def price_rejection(
     type requires one."""
     if model in prices.models:
         return _fee_rejection(job_type, limits, prices)
-    problem = f'the price of model "{model}" is not in the price table {prices.version}'
+    problem = f'the price table {prices.version} has no price for model "{model}"'
     if limits.max_cost_cents is not None:
         return Rejected(
             reasons.UNKNOWN_PRICE,
@@ -224,10 +224,9 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
         return None
     return Rejected(
         reasons.UNKNOWN_PRICE,
-        "spec.limits.maxCostCents: the fee of web_search, which job type"
-        f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so this'
-        " limit cannot be enforced; use maxTokens, remove web_search from allowedTools, or add the"
-        " fee",
+        f"spec.limits.maxCostCents: the price table {prices.version} has no price for"
+        f' web_search, which job type "{job_type.metadata.name}" allows, so this limit cannot be'
+        " enforced; use maxTokens, remove web_search from allowedTools, or add the price",
     )
 
 
