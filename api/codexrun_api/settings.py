@@ -47,8 +47,9 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     insecure = env.get("CODEXRUN_INSECURE_NO_TOKEN", "") == "true"
     if not token and not file and not insecure:
         raise SettingsError(
-            "no token: set CODEX_CONTROL_TOKEN, or CODEXRUN_TOKEN_FILE to a file of `name:token`"
-            " lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access without a token)"
+            "no token is set: set CODEX_CONTROL_TOKEN, or set CODEXRUN_TOKEN_FILE to the path"
+            " of a file with `name:token` lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access"
+            " without a token)"
         )
     if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
         raise SettingsError(

@@ -199,7 +199,7 @@ def add(
         ),
     ] = Path(),
 ) -> None:
-    """Publish a new version of a prompt: its text, and its entry in prompts/index.json."""
+    """Add a new version of a prompt: its text, and its entry in prompts/index.json."""
     from datetime import UTC, datetime
 
     from codexrun_core.prompts.add import add_version
@@ -221,8 +221,8 @@ def add(
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set prompt.version:"
-        f" {published.version} in a job type"
+        f"prompts/{published.path} was added (sha256 {published.sha256}); to use it, set"
+        f" prompt.version: {published.version} in a job type"
     )
 
 

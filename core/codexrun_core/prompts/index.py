@@ -218,7 +218,7 @@ def _field_problems(field: str, entry: object) -> list[str]:
 _FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
     "path": 'give the path of the text file relative to the index, such as "hello/v1.md"',
-    "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
+    "checksum": 'write "sha256:" and the 64 hexadecimal digits printed by `sha256sum`',
     "owner": "name the owner of this text, in 1 to 200 characters on one line",
     "updated_at": 'write the date as "YYYY-MM-DD"',
 }

@@ -474,7 +474,7 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
         return None
     verdict = _part(pod.gate.report, ReportKey.OUTPUT)
     fits = verdict.get(ReportKey.OUTPUT_OK) is True
-    problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not judged"
+    problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not checked"
     if problem is None:
         return None
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"

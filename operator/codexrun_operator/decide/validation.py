@@ -97,9 +97,9 @@ def validate_run(
     if prompt is None:
         return Missing(
             reasons.PROMPT_NOT_FOUND,
-            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
-            f' prompt "{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap'
-            " (`codexrun prompts manifests`) or name another version",
+            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is"
+            f' no prompt "{type_spec.prompt.name}" {version} in this namespace; apply its'
+            " ConfigMap (`codexrun prompts manifests`), or use another version",
         )
     if rejection := checksum_rejection(
         type_spec.prompt.sha256 if version == type_spec.prompt.version else None, prompt

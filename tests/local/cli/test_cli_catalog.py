@@ -140,7 +140,7 @@ def test_version_tells_client_server_and_crd(stand: Stand, monkeypatch: pytest.M
     assert re.fullmatch(r"codexrun \S+\nserver   \S+\ncrd      codexrun.dev/v1alpha1\n", done.out)
     away = stand.cli("--version", "--server", "http://127.0.0.1:9")
     assert away.code == 0
-    assert away.out.endswith("server   not known\n")
+    assert away.out.endswith("server   unknown\n")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ WAYS_OUT = {
         "The run reached its time limit; retry with a smaller task, or raise the job type's"
         " timeoutSeconds."
     ),
-    "stall": "Codex and the model were silent for too long; retry.",
+    "stall": "Codex and the model sent nothing for too long; retry.",
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
     "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
     "evicted": "The node ran short of resources; retry the run.",

@@ -313,7 +313,7 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
         target = place + parts.path
     except ValueError:
         place = target = ""
-    message = f"HTTP {status}: a redirect{f' to {target}' if target else ' without a valid target'}"
+    message = f"HTTP {status}: a redirect to {target or 'an unknown address'}"
     if place and target.endswith("/responses"):
         base = target.removesuffix("/responses")
         advice = f"redirects are not followed; set model.upstreamURL to {base}"
