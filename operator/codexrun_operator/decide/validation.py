@@ -95,11 +95,11 @@ def validate_run(
             " leave the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
+        source = "spec.promptVersion" if spec.prompt_version else f'job type "{name}"'
         return Missing(
             reasons.PROMPT_NOT_FOUND,
-            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is"
-            f' no prompt "{type_spec.prompt.name}" {version} in this namespace; apply its'
-            " ConfigMap (`codexrun prompts manifests`), or use another version",
+            f'{source}: there is no prompt "{type_spec.prompt.name}" {version} in this namespace;'
+            " apply its ConfigMap (`codexrun prompts manifests`), or use another version",
         )
     if rejection := checksum_rejection(
         type_spec.prompt.sha256 if version == type_spec.prompt.version else None, prompt

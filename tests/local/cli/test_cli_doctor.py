@@ -219,8 +219,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90s behind\n        fix: check that the database is up: kubectl logs"
-        " -n codexrun -l app.kubernetes.io/component=api" in done.out
+        "failed  registry: writes are 90s behind\n        fix: check that the database is up:"
+        " kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
     )
 
 
