@@ -209,7 +209,7 @@ SortBy = Annotated[
 ]
 NewLabels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="KEY=VALUE", help="A label of the run. Repeatable."),
+    typer.Option("--label", metavar="KEY=VALUE", help="A label for the run. Repeatable."),
 ]
 
 Sets = Annotated[
@@ -268,7 +268,10 @@ Key = Annotated[
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", "-m", "--message", help="Reason, recorded with the run.")
+    str | None,
+    typer.Option(
+        "--reason", "-m", "--message", help="Reason for the cancellation; recorded with the run."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

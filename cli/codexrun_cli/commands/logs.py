@@ -31,7 +31,7 @@ LogSince = Annotated[
         "--since",
         metavar="DURATION",
         callback=options.read_moment,
-        help="Show only lines newer than this: 90s, 10m, 2h.",
+        help="Show only lines newer than this age: 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[

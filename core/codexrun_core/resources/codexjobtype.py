@@ -224,7 +224,7 @@ class EnvVar(Part):
 
 
 class Amounts(Part):
-    """Quantities, as in a pod."""
+    """Quantities of CPU, memory and disk space, as in a pod."""
 
     cpu: Annotated[Quantity | None, Field(description="Cores, such as 500m or 2.")] = None
     memory: Annotated[Quantity | None, Field(description="Bytes, such as 512Mi or 4Gi.")] = None
