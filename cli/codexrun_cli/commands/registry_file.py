@@ -21,7 +21,7 @@ RUNS_PER_TRANSACTION = 100
 def export_runs() -> None:
     """Print every run in the registry as JSON lines.
 
-    Use the output as a backup, or to move the runs to another database with `codexrun
+    Keep the output as a backup, or import it into another database with `codexrun
     import`. The command reads the database directly, so run it in the REST API's pod:
 
     \b

@@ -78,7 +78,10 @@ WAYS_OUT = {
     "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
     "config": "A Secret or ConfigMap that the run needs is missing; the message names the object.",
     "guardrail": "The run did something that its job type does not allow.",
-    "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
+    "policy": (
+        "The provider's usage policy rejected the prompt or the response; change the prompt or the"
+        " inputs."
+    ),
     "model_error": "The model's provider failed; the message says whether a retry may succeed.",
     "silent_death": "The run ended without proof of success; check its log, then retry.",
     "internal": (
