@@ -20,7 +20,7 @@ class Code(IntEnum):
 
 MEANING = {
     Code.DONE: "success; with --wait, --watch or --follow: the run succeeded",
-    Code.FAILED: "the run failed or was rejected, the command failed, or diff found differences",
+    Code.FAILED: "the run failed or was rejected, the command failed, or diff found changes",
     Code.USAGE: "invalid usage",
     Code.CANCELLED: "the run was cancelled",
     Code.NOT_ALLOWED: "not authenticated, or not allowed",

@@ -73,7 +73,7 @@ def see_through(
         raise typer.Exit(Code.INTERRUPTED) from None
     except follower.TimedOut:
         say(
-            f"codexrun: {run['name']} has not ended after {timeout}, and continues. To stop it:"
+            f"codexrun: {run['name']} has not ended after {timeout} and continues. To stop it:"
             f" codexrun cancel {run['name']}"
         )
         raise typer.Exit(Code.TIMEOUT) from None
