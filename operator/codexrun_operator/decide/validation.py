@@ -95,10 +95,10 @@ def validate_run(
             " leave the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
-        source = "spec.promptVersion" if spec.prompt_version else f'job type "{name}"'
+        origin = "spec.promptVersion" if spec.prompt_version else f'job type "{name}"'
         return Missing(
             reasons.PROMPT_NOT_FOUND,
-            f'{source}: there is no prompt "{type_spec.prompt.name}" {version} in this namespace;'
+            f'{origin}: there is no prompt "{type_spec.prompt.name}" {version} in this namespace;'
             " apply its ConfigMap (`codexrun prompts manifests`), or use another version",
         )
     if rejection := checksum_rejection(
