@@ -102,7 +102,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Name, beginning of a name, run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]
@@ -110,7 +110,7 @@ OneName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="Name, beginning of a name, run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]

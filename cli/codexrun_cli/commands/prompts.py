@@ -199,7 +199,7 @@ def add(
         ),
     ] = Path(),
 ) -> None:
-    """Add a new version of a prompt: its text, and its entry in prompts/index.json."""
+    """Add a new version of a prompt: the text itself, and an entry in prompts/index.json."""
     from datetime import UTC, datetime
 
     from codexrun_core.prompts.add import add_version

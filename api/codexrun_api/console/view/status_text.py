@@ -69,7 +69,7 @@ WAYS_OUT = {
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
     "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
     "evicted": "The node ran short of resources; retry the run.",
-    "node_lost": "The node of the run was lost; retry.",
+    "node_lost": "The run's node was lost; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
     "unschedulable": (
         "No node has room for the run; check the job type's resources and placement, or retry"
