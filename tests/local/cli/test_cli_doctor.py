@@ -96,7 +96,7 @@ APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
 ILLS = [
     ("cluster", {"/version": {"gitVersion": "v1.29.0", "minor": "29"}}, "1.31 or newer is needed"),
     ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
-    ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update this client"),
+    ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update the client"),
     ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
     (
         "operator",
