@@ -1,10 +1,11 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [--small] [PART ...]
+    python bench/run.py [--small] [--rounds N] [--checkout FOLDER] [PART ...]
 
 All of PARTS if none is named; facade and agent_start need `make up`. Those of `bench/load` run on a
 control plane of their own, with simulated nodes. `--small`: a hundredth of their runs and one
-round, to see that they work; nothing is written down.
+round, to see that they work. `--checkout`: those of `bench/load` take chart, job types and operator
+from there, to compare two commits. With any of these nothing is written down.
 
 Results go to bench/results/<name>.json, table and plots of docs/benchmarks.md are made from those.
 """
@@ -26,8 +27,9 @@ from pathlib import Path
 
 from measured import Limit, Measured
 from plots import PLOTS, draw
+from simulation.installation import CHECKOUT_ENV
 from simulation.isolation import measure_isolated
-from simulation.scale import SMALL_ENV
+from simulation.scale import ROUNDS_ENV, SMALL_ENV
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -171,18 +173,23 @@ def write_down(part: str, measured: list[Measured], machine_before: dict[str, ob
             (PICTURES / f"{item.name}.svg").write_text(picture)
 
 
-def main(parts: list[str], *, small: bool) -> int:
+def main(parts: list[str], *, small: bool, rounds: int | None, checkout: Path | None) -> int:
     names: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with it
     if small:
         os.environ[SMALL_ENV] = "1"
+    if rounds:
+        os.environ[ROUNDS_ENV] = str(rounds)
+    if checkout:
+        os.environ[CHECKOUT_ENV] = str(checkout)
+    is_written = not (small or rounds or checkout)
     for part in parts or PARTS:
         machine_before = machine()
         measured = asyncio.run(measure(part))
         names += breaches(measured)
-        if not small:
+        if is_written:
             write_down(part, measured, machine_before)
-    if small:
+    if not is_written:
         return 0
     DOC.write_text(with_table(DOC.read_text(), table()))
     return 1 if names else 0
@@ -191,10 +198,20 @@ def main(parts: list[str], *, small: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--small", action="store_true", help="a hundredth of the runs, one round")
+    parser.add_argument("--rounds", type=int, metavar="N", help="N rounds, not each part's number")
+    parser.add_argument(
+        "--checkout",
+        type=Path,
+        metavar="FOLDER",
+        help="chart, job types and operator of another checkout",
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(
             f"no such part: {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
         )
-    sys.exit(main(arguments.parts, small=arguments.small))
+    checkout = arguments.checkout and arguments.checkout.resolve()
+    sys.exit(
+        main(arguments.parts, small=arguments.small, rounds=arguments.rounds, checkout=checkout)
+    )

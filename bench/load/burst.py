@@ -36,7 +36,11 @@ async def measure(folder: Path) -> list[Measured]:
         runs.append(result)
         same.append(await bare(folder, same_job(job), count))
         for name, each in (("trivial", trivial[-1]), ("runs", runs[-1]), ("same", same[-1])):
-            print(f"{name}: {each.rate:.1f}/s, {each.cpu_ms:.0f} ms, {each.writes_each:.1f} writes")
+            by_process = ", ".join(f"{of} {ms:.0f}" for of, ms in each.cpu_ms_by_process.items())
+            print(
+                f"{name}: {each.rate:.1f}/s, {each.writes_each:.1f} writes,"
+                f" {each.cpu_ms:.0f} ms: {by_process}"
+            )
     each_round = list(zip(trivial, runs, same, strict=True))
     return [
         Measured("burst_ratio", [r.rate / t.rate for t, r, _ in each_round]),

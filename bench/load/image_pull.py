@@ -1,8 +1,11 @@
 """What does the operator write about runs whose image cannot be pulled for ten minutes, until they
 fail of it? The kubelet's part is played here, at its pace: it is too slow for a stage of kwok."""
 
+# ruff: noqa: T201 - what is written says why it is so much
+
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 
 from measured import Measured
@@ -73,6 +76,8 @@ async def writes_each(plane: Plane, count: int) -> float:
         for write in of_user(audit.read(), OPERATOR_USER)
         if write.resource != "codexjobtypes/status"
     ]
+    for (verb, resource), times in Counter((w.verb, w.resource) for w in writes).items():
+        print(f"{verb} {resource}: {times / count:g}")
     return len(writes) / count
 
 

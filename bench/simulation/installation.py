@@ -2,6 +2,7 @@
 environment. Images are never pulled: simulated pods have no containers."""
 
 import copy
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from codexrun_core.prompts import manifests
 
 Json = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parents[2]
+# Chart, job types and operator of another checkout, to compare with.
+CHECKOUT_ENV = "CODEXRUN_BENCH_CHECKOUT"
+ROOT = Path(os.environ.get(CHECKOUT_ENV) or Path(__file__).resolve().parents[2])
 VALUES = {"model.upstreamURL": "http://model.example/v1", "model.existingSecret": "codex-model"}
 JOB_TYPE = "hello"
 # The most that a job type may have.
@@ -65,7 +68,12 @@ class Installation:
         )
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         values = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
-        return {**values, "CODEXRUN_NAMESPACE": NAMESPACE, "CODEXRUN_POD_NAME": "operator-0"}
+        return {
+            **values,
+            "CODEXRUN_NAMESPACE": NAMESPACE,
+            "CODEXRUN_POD_NAME": "operator-0",
+            "PYTHONPATH": f"{ROOT}/core:{ROOT}/operator:{os.environ.get('PYTHONPATH', '')}",
+        }
 
 
 def _prompts() -> list[Json]:

@@ -49,7 +49,11 @@ class Round:
     @property
     def cpu_ms(self) -> float:
         """Return the CPU milliseconds of all processes, per object."""
-        return 1000 * sum(self.cpu.values()) / self.count
+        return sum(self.cpu_ms_by_process.values())
+
+    @property
+    def cpu_ms_by_process(self) -> dict[str, float]:
+        return {name: 1000 * seconds / self.count for name, seconds in self.cpu.items()}
 
     @property
     def writes_each(self) -> float:

@@ -1,8 +1,10 @@
-"""How much is measured: all of it, or a hundredth, to see that the measurement works."""
+"""How much is measured: all of it, or a hundredth, to see that the measurement works; and how
+often."""
 
 import os
 
 SMALL_ENV = "CODEXRUN_BENCH_SMALL"
+ROUNDS_ENV = "CODEXRUN_BENCH_ROUNDS"
 
 
 def is_small() -> bool:
@@ -15,7 +17,7 @@ def count(full: int) -> int:
 
 
 def rounds(full: int) -> int:
-    return 1 if is_small() else full
+    return 1 if is_small() else int(os.environ.get(ROUNDS_ENV) or full)
 
 
 def seconds(full: float) -> float:

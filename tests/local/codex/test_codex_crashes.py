@@ -1,7 +1,6 @@
 """Signals and crashes in the middle of real Codex's work: nothing survives, nothing is
 forgotten."""
 
-import json
 import os
 import signal
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from codex_stand import until
+from gate_process import account
 
 
 @pytest.fixture
@@ -93,8 +93,10 @@ def test_a_gate_killed_while_a_command_runs_is_not_noticed(pod):
 
 def in_flight(pod) -> bool:
     """Whether the gate has written a request down for its successor."""
-    account = pod.root / "gate-state/account.json"
-    return account.exists() and json.loads(account.read_text())["in_flight"] is not None
+    try:
+        return account(pod)["in_flight"] is not None
+    except FileNotFoundError:  # not yet, or it is just being replaced
+        return False
 
 
 def test_a_gate_killed_in_the_middle_of_a_stream_is_survived_and_charged(pod):

@@ -771,6 +771,27 @@ def test_a_state_file_that_is_broken_makes_the_account_incomplete(tmp_path, text
     assert Ledger(settings(tmp_path, "http://unused")).account.complete is False
 
 
+@pytest.mark.parametrize("step", ["write_text", "unlink", "rename"])
+def test_an_account_outlives_a_kill_at_every_step_of_its_writing(tmp_path, monkeypatch, step):
+    state = settings(tmp_path, "http://unused")
+    first = Ledger(state)
+    flight = meter.InFlight("m", InputSize(at_most=1000, estimate=340), max_output=500)
+    first.save(meter.sent(first.account, flight))
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_args, **_options):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, step, die)
+        with pytest.raises(Killed):
+            first.save(first.account)
+    second = Ledger(state)
+    assert (second.account.usage.total, second.account.requests) == (1500, 1)
+
+
 @pytest.mark.parametrize("given", ["", "{", "[]", "{}", '{"runId": "r"}'])
 def test_an_environment_that_makes_no_sense_is_said_so(given):
     with pytest.raises(ValueError, match="CODEXRUN_GATE: "):

@@ -19,6 +19,9 @@ PULL_REASONS = {
     "SignatureValidationFailed",
 }
 HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
+# Between its tries the kubelet quotes the last one (pkg/kubelet/images/image_manager.go). Told as
+# that one was, it is no new message.
+BACK_OFF = re.compile(r'Back-off pulling image "[^"]*": (?P<reason>\w+): (?P<detail>.+)', re.DOTALL)
 # Kubernetes' warnings about what a pod needs before any container of it can start.
 VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
 SANDBOX_WARNINGS = {"FailedCreatePodSandBox", "NetworkNotReady"}
@@ -192,6 +195,8 @@ def _container_problem(pod: Pod, name: str, container: Container) -> StartProble
         return None
     reason = container.reason
     detail = container.message
+    if quoted := BACK_OFF.fullmatch(detail):
+        reason, detail = quoted["reason"], quoted["detail"]
     if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
         message = f"Cannot pull the image of container {name} ({reason}): {detail or 'no details'}"
         return StartProblem(

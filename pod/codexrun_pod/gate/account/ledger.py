@@ -5,7 +5,6 @@ the termination message for the operator, and log lines for people.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -50,7 +49,7 @@ class Ledger:
 
     def _load(self) -> Account:
         try:
-            return meter.from_json(json.loads((self.settings.state_dir / STATE).read_bytes()))
+            return meter.from_json(json.loads(_read(self.settings.state_dir / STATE)))
         except FileNotFoundError:
             return Account()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -59,7 +58,7 @@ class Ledger:
 
     def _load_mask(self) -> None:
         try:
-            self.mask = DigestMask(json.loads((self.settings.state_dir / MASK).read_bytes()))
+            self.mask = DigestMask(json.loads(_read(self.settings.state_dir / MASK)))
             self.mask_given = True
         except FileNotFoundError:
             pass
@@ -179,9 +178,31 @@ class Ledger:
 def _replace(path: Path, content: str) -> None:
     """Write a file, whole or not at all; it survives kill -9.
 
+    The file before is taken away first: ext4 and btrfs send a file that is renamed over another to
+    the disk at once (auto_da_alloc in ext4(5)), which a request would wait for. It does not have to
+    survive the node, as the pod does not.
+
     Raises:
-        OSError: it is as it was.
+        OSError: it may be as it was.
     """
-    fresh = path.with_suffix(".new")
+    fresh = _fresh(path)
     fresh.write_text(content)
-    os.replace(fresh, path)  # noqa: PTH105 - reads as the system call it is about
+    path.unlink(missing_ok=True)
+    fresh.rename(path)
+
+
+def _read(path: Path) -> bytes:
+    """Read what `_replace` has written last.
+
+    Raises:
+        FileNotFoundError: it has written nothing.
+        OSError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return _fresh(path).read_bytes()  # the gate was killed between the last two steps
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_suffix(".new")

@@ -1044,6 +1044,21 @@ LATE = job(created=ago(600))
         again=10,
     ),
     case(
+        "between two tries the kubelet quotes the last one: told as that was",
+        given(
+            run("Starting"),
+            NEW,
+            pod(
+                "Pending",
+                agent=waiting(
+                    "ImagePullBackOff", 'Back-off pulling image "a/b:c": ErrImagePull: no such host'
+                ),
+            ),
+        ),
+        reason="ImagePull",
+        message="Cannot pull the image of container agent (ErrImagePull): no such host",
+    ),
+    case(
         "image could not be pulled in time",
         given(run("Starting"), LATE, pod("Pending", agent=waiting("ErrImagePull", "no such host"))),
         DELETE_POD,
