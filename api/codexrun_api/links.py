@@ -68,7 +68,7 @@ def _link(number: int, entry: object) -> Link:
             else f"${{{unknown[0]}}}"
         )
         raise ValueError(
-            f"[{number}].url has {problem}; placeholders are"
+            f"[{number}].url has {problem}; the placeholders are"
             f" {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}"
         )
     return Link(entry["name"], url)

@@ -160,7 +160,9 @@ class Services:
         try:
             return await self.mirror.read(run_id)
         except ValueError as error:
-            raise Unavailable("this version cannot read the object of the run") from error
+            raise Unavailable(
+                "this version of codexrun cannot read the object of the run"
+            ) from error
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
         """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its

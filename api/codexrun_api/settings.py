@@ -47,11 +47,14 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     insecure = env.get("CODEXRUN_INSECURE_NO_TOKEN", "") == "true"
     if not token and not file and not insecure:
         raise SettingsError(
-            "no token: set CODEX_CONTROL_TOKEN, or CODEXRUN_TOKEN_FILE to a file of `name:token`"
-            " lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access without a token)"
+            "no token is set: set CODEX_CONTROL_TOKEN, or set CODEXRUN_TOKEN_FILE to the path"
+            " of a file with `name:token` lines (CODEXRUN_INSECURE_NO_TOKEN=true allows access"
+            " without a token)"
         )
     if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
-        raise SettingsError("CODEXRUN_NAMESPACE is not set; the chart's api Deployment sets it")
+        raise SettingsError(
+            "CODEXRUN_NAMESPACE is not set; set it in the REST API's Deployment, as the chart does"
+        )
     prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
     return Settings(

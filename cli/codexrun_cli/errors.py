@@ -42,7 +42,7 @@ class CommandError(Exception):
         if self.retry_after:
             lines.append(f"  try again in {self.retry_after}s")
         if self.request_id:
-            lines.append(f"  request id: {self.request_id}")
+            lines.append(f"  request ID: {self.request_id}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return lines

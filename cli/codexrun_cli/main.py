@@ -77,15 +77,19 @@ def _root(
         str | None,
         typer.Option(
             metavar="URL",
-            help="URL of the REST API (CODEX_CONTROL_URL). Without it, commands go to the cluster.",
+            help=(
+                "URL of the REST API. Without this option, CODEX_CONTROL_URL applies, then the"
+                " URL stored by `codexrun login`; without any of them, commands go directly to"
+                " the cluster."
+            ),
         ),
     ] = None,
     kubeconfig: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Path of the kubeconfig (KUBECONFIG). With this option, commands go to the"
-            " cluster, not to the REST API.",
+            help="Path of the kubeconfig; default: $KUBECONFIG. With this option, commands go"
+            " to the cluster, not to the REST API.",
         ),
     ] = None,
     context: Annotated[
@@ -109,7 +113,9 @@ def _root(
     ] = None,
     all_namespaces: Annotated[
         bool,
-        typer.Option("--all-namespaces", "-A", help="With list: show runs in all namespaces."),
+        typer.Option(
+            "--all-namespaces", "-A", help="With `codexrun list`: show the runs in all namespaces."
+        ),
     ] = False,
     color: Annotated[
         str | None,
@@ -118,8 +124,12 @@ def _root(
             help="When to use color: auto (which respects NO_COLOR), always or never.",
         ),
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="No color, symbols or animation.")] = False,
-    no_utf8: Annotated[bool, typer.Option("--no-utf8", help="ASCII only.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print without color, symbols or animation.")
+    ] = False,
+    no_utf8: Annotated[
+        bool, typer.Option("--no-utf8", help="Print only ASCII characters.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show each call to the server.")] = False,
 ) -> None:
     """Unattended Codex runs on Kubernetes."""

@@ -102,7 +102,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Name, beginning of a name, run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]
@@ -110,7 +110,7 @@ OneName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="Name, beginning of a name, run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, or @latest.",
         autocompletion=completion.runs,
     ),
 ]
@@ -126,7 +126,11 @@ Timeout = Annotated[
 JobTypes = Annotated[
     list[str] | None,
     typer.Option(
-        "--job-type", "-j", metavar="NAME", help="Repeatable.", autocompletion=completion.job_types
+        "--job-type",
+        "-j",
+        metavar="NAME",
+        help="Only runs of this job type. Repeatable.",
+        autocompletion=completion.job_types,
     ),
 ]
 Statuses = Annotated[
@@ -137,26 +141,31 @@ Statuses = Annotated[
         "--phase",
         metavar="STATUS",
         callback=_statuses,
-        help="Repeatable.",
+        help="Only runs with this status. Repeatable.",
         autocompletion=completion.statuses,
     ),
 ]
 Prompts = Annotated[
     list[str] | None,
     typer.Option(
-        "--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completion.prompts
+        "--prompt",
+        metavar="NAME[@VERSION]",
+        help="Only runs with this prompt. Repeatable.",
+        autocompletion=completion.prompts,
     ),
 ]
 Users = Annotated[
     list[str] | None, typer.Option("--user", help="Only runs started by this user. Repeatable.")
 ]
-Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Only runs with this model. Repeatable.")
+]
 Since = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
         callback=read_moment,
-        help="Only runs created at or after this time: 7d, 12h (ago), or an RFC 3339 time.",
+        help="Only runs created at or after this time: an age (7d, 12h) or an RFC 3339 time.",
     ),
 ]
 Older = Annotated[
@@ -166,7 +175,7 @@ Older = Annotated[
         "--older",
         metavar="TIME",
         callback=read_moment,
-        help="Only runs created before this time.",
+        help="Only runs created before this time: an age (7d, 12h) or an RFC 3339 time.",
     ),
 ]
 Search = Annotated[
@@ -200,7 +209,7 @@ SortBy = Annotated[
 ]
 NewLabels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="KEY=VALUE", help="A label of the run. Repeatable."),
+    typer.Option("--label", metavar="KEY=VALUE", help="A label for the run. Repeatable."),
 ]
 
 Sets = Annotated[
@@ -227,23 +236,28 @@ InputsFile = Annotated[
 PromptVersion = Annotated[
     str | None,
     typer.Option(
-        "--prompt-version", metavar="vN", help="Prompt version, instead of the job type's."
+        "--prompt-version", metavar="vN", help="Prompt version to use instead of the job type's."
     ),
 ]
-Model = Annotated[str | None, typer.Option(help="Model, one of the job type's allowedModels.")]
+Model = Annotated[
+    str | None, typer.Option(help="Model to use: one of the job type's allowedModels.")
+]
 Effort = Annotated[
-    str | None, typer.Option(help="Reasoning effort, one of the job type's allowedEfforts.")
+    str | None, typer.Option(help="Reasoning effort: one of the job type's allowedEfforts.")
 ]
 Limits = Annotated[
     list[str] | None,
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help=f"Lower a limit: {', '.join(LIMIT_NAMES)}. Repeatable.",
+        help=f"Lower one of these limits: {', '.join(LIMIT_NAMES)}. Repeatable.",
     ),
 ]
 Reject = Annotated[
-    bool, typer.Option("--reject", help="Fail at once if every slot is taken, instead of queueing.")
+    bool,
+    typer.Option(
+        "--reject", help="Reject the run at once if every slot is taken, instead of queueing it."
+    ),
 ]
 Key = Annotated[
     str | None,
@@ -254,7 +268,10 @@ Key = Annotated[
     ),
 ]
 Reason = Annotated[
-    str | None, typer.Option("--reason", "-m", "--message", help="Reason, recorded with the run.")
+    str | None,
+    typer.Option(
+        "--reason", "-m", "--message", help="Reason for the cancellation; recorded with the run."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
@@ -403,7 +420,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         if name not in LIMIT_NAMES or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is not a valid limit; write NAME=N with one of'
+                f'"{value}" is not a valid limit; write NAME=N, where NAME is one of'
                 f" {', '.join(LIMIT_NAMES)}",
                 param_hint="--limit",
             )

@@ -84,7 +84,7 @@ def _pick(transport: Transport, statuses: Collection[str]) -> Run:
     if not runs:
         raise CommandError(
             Code.NOT_FOUND,
-            "there is no run to choose from" if chosen else "there are no runs yet",
+            "there are no runs to choose from" if chosen else "there are no runs yet",
             hint="codexrun start JOB_TYPE",
         )
     for line in choices(runs, context.now()):

@@ -87,7 +87,9 @@ def read(file: Path) -> dict[str, str]:
         ) from None
     unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
     if not isinstance(values, dict) or unknown:
-        raise CommandError(Code.FAILED, f"{file}: {unknown[0]}: unknown; use {', '.join(KEYS)}")
+        raise CommandError(
+            Code.FAILED, f"{file}: {unknown[0]}: unknown setting; use {', '.join(KEYS)}"
+        )
     return {key: str(value) for key, value in values.items() if value is not None}
 
 

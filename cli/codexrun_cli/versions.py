@@ -26,9 +26,9 @@ def print_versions(ctx: typer.Context) -> None:
     settings = settings_of(context.flags(ctx))
     if settings.server is None:
         crds = _of_cluster(settings)
-        output.write(f"crd      {crds or 'not known'}\n")
+        output.write(f"crd      {crds or 'unknown'}\n")
         if crds and API_VERSION not in crds:
-            say(f"this client supports {API_VERSION}; update it, or the chart")
+            say(f"this client supports only {API_VERSION}; update the client or the chart")
         return
     try:
         from codexrun_cli.transports.rest.http import Http
@@ -36,7 +36,7 @@ def print_versions(ctx: typer.Context) -> None:
         http = Http(settings.server, settings.token, seconds=TIMEOUT_SECONDS)
         server: Any = http.json("GET", "/version", repeatable=False)
     except CommandError as error:
-        output.write("server   not known\n")
+        output.write("server   unknown\n")
         say(f"{error.detail}")
         return
     output.write(f"server   {server['version']}\ncrd      {server['resources']}\n")

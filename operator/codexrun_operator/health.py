@@ -21,7 +21,7 @@ def older_than(limit: float, since: Callable[[], float], what: str) -> Check:
 
     def check() -> str | None:
         age = time.monotonic() - since()
-        return f"{what}: nothing for {age:.0f} s" if age > limit else None
+        return f"{what}: no activity for {age:.0f} s" if age > limit else None
 
     return check
 

@@ -97,7 +97,9 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
 
     def required(name: str) -> str:
         if not (value := env.get(name, "").strip()):
-            raise SettingsError(f"{name} is not set; the chart's operator Deployment sets it")
+            raise SettingsError(
+                f"{name} is not set; set it in the operator's Deployment, as the chart does"
+            )
         return value
 
     resources = _json_object(env, "CODEXRUN_POD_RESOURCES")

@@ -54,7 +54,9 @@ class PromptUse(PromptRuns):
 class PromptVersionView(BaseModel):
     version: str
     sha256: str
-    checksum_ok: Annotated[bool, Field(description="Whether the text matches the recorded digest.")]
+    checksum_ok: Annotated[
+        bool, Field(description="Whether the text matches the recorded checksum.")
+    ]
     owner: str
     updated_at: str
     used_by: Annotated[list[str], Field(description="Job types that use this version.")] = []

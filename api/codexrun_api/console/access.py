@@ -82,7 +82,10 @@ async def editing_visitor(
         raise Problem(
             403,
             "read-only",
-            "this console is read-only; to make changes, use the codexrun command, REST or kubectl",
+            (
+                "this console is read-only; to make changes, use the codexrun command, the REST API"
+                " or kubectl"
+            ),
         )
     return visitor
 

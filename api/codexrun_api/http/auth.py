@@ -121,7 +121,7 @@ async def caller(
         credentials.credentials if credentials else None
     )
     if user is None:
-        problem = "the token is unknown" if credentials else "no token"
+        problem = "the token is unknown" if credentials else "the request has no token"
         raise Problem(
             401, "unauthenticated", f"{problem}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
         )

@@ -176,7 +176,7 @@ def _controller(obj: dict[str, Any], version: str, kind: str) -> dict[str, str]:
         ):
             controller: dict[str, str] = owner
             return controller
-    raise NotAGate(403, f"not controlled by a {kind}, so not a pod of a run")
+    raise NotAGate(403, f"the pod is not controlled by a {kind}, so it does not belong to a run")
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -28,7 +28,7 @@ Tail = Annotated[
 ]
 Since = Annotated[
     query_params.Time | None,
-    Query(description="Return only lines since this time: RFC 3339, or 10m, 2h (ago)."),
+    Query(description="Return only lines since this time: an age (10m, 2h) or an RFC 3339 time."),
 ]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[

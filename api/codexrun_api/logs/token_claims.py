@@ -29,7 +29,7 @@ def check_claims(token: str, namespace: str, now: float | None = None) -> None:
         NotAGate: it has not, so that no review would find it a gate's.
     """
     if not token or len(token) > MAX_TOKEN_CHARACTERS:
-        raise NotAGate(401, "no token")
+        raise NotAGate(401, "the request has no token")
     claims = _payload(token)
     audiences = claims.get("aud")  # one, or a list of them (RFC 7519, 4.1.3)
     if audiences != INGEST_AUDIENCE and not (

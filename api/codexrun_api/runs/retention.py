@@ -36,7 +36,7 @@ class CleanupRequest(requests.RequestBody):
     older_than: Annotated[
         query_params.Time,
         Field(
-            description="Runs that ended longer ago than this: 14d, or before this time (RFC 3339)."
+            description="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time."
         ),
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False

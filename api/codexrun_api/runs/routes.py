@@ -79,7 +79,7 @@ class RunDetails(BaseModel):
         dict[str, int],
         Field(
             examples=[{"max_tokens": 200000}],
-            description="The limits of the run, else those of its job type.",
+            description="The limits of the run; where it sets none, those of its job type.",
         ),
     ]
     conditions: Annotated[
@@ -193,7 +193,10 @@ async def list_runs(
             query.filter(), query.page_token, query.page_size, parse_sort(query.sort)
         )
     except InvalidPageToken as error:
-        detail = str(error) or "it belongs to another filter, or was not issued by this server"
+        detail = (
+            str(error)
+            or "this token belongs to a list with other filters, or was not issued by this server"
+        )
         raise Problem(
             400,
             "bad-page-token",

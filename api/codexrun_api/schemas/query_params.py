@@ -58,7 +58,7 @@ class RunFilterQuery(BaseModel):
     user: Annotated[Word | None, Field(description="Who started it.")] = None
     since: Annotated[
         Time | None,
-        Field(description=("Created at or after this time: an RFC 3339 time, or 7d, 12h (ago).")),
+        Field(description=("Created at or after this time: an age (7d, 12h) or an RFC 3339 time.")),
     ] = None
     until: Annotated[Time | None, Field(description="Created before this time.")] = None
     search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None

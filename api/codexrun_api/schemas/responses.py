@@ -25,7 +25,7 @@ class UsageView(BaseModel):
         int, Field(description="Input tokens that were read from the model's cache.")
     ]
     output_tokens: Annotated[
-        int, Field(description="Tokens in the model's answers, including reasoning.")
+        int, Field(description="Tokens in the model's responses, including reasoning.")
     ]
     reasoning_tokens: Annotated[int, Field(description="Output tokens used for reasoning.")]
     total_tokens: Annotated[int, Field(description="Input and output tokens together.")]
@@ -161,8 +161,8 @@ class RunView(BaseModel):
         Field(
             description=(
                 "The final message as JSON, which matches the job type's outputSchema; absent"
-                " without one, or if it is longer than 2 KiB (the artifact output.json has all of"
-                " it)."
+                " if the job type has none, or if the message is longer than 2 KiB (the"
+                " artifact output.json has all of it)."
             )
         ),
     ] = None

@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- else if .Values.demoModel.enabled }}
 {{- printf "http://%s-demo-model/v1" (include "codexrun.fullname" .) }}
 {{- else }}
-{{- fail "no model is set: give model.upstreamURL (such as https://api.openai.com/v1) and model.existingSecret, or demoModel.enabled=true for the offline one" }}
+{{- fail "no model is set: set model.upstreamURL (such as https://api.openai.com/v1) and model.existingSecret, or demoModel.enabled=true for the offline model" }}
 {{- end }}
 {{- end }}
 
@@ -116,7 +116,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 {{- range $extra }}
 {{- if has .name $names }}
-{{- fail (printf "%s.extraEnv: %s is set already, by the chart or by another entry; leave it out here" $part .name) }}
+{{- fail (printf "%s.extraEnv: %s is already set, by the chart or by another entry; leave it out here" $part .name) }}
 {{- end }}
 {{- $names = append $names .name }}
 {{- end }}

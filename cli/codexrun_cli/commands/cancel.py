@@ -32,7 +32,7 @@ def cancel(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Stop runs: the named ones, or all unfinished runs that match the filter. Their usage
+    """Cancel runs: the named ones, or all that match the filter and have not ended. Their usage
     stays recorded."""
     from codexrun_cli.transports.connection import opened
 

@@ -24,7 +24,7 @@ def cleanup(
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Remove logs, artifacts and rows of runs that ended long ago. Needs the REST API."""
+    """Remove the logs, artifacts and records of runs that ended long ago. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

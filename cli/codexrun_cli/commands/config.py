@@ -45,12 +45,13 @@ def set_value(
     key: Annotated[str, typer.Argument(help="The setting: server, context, namespace or color.")],
     value: Annotated[str, typer.Argument(help="Value of the setting; an empty value removes it.")],
 ) -> None:
-    """Store a setting. A token is stored by `codexrun login`, never from the command line."""
+    """Store a setting. To store a token, use `codexrun login`, which keeps it off the command
+    line."""
     if key in settings.SECRET_KEYS:
         usage("a token on the command line is visible to every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
-            f'"{key}" is not a valid key; use'
+            f'"{key}" is not a valid setting; use'
             f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET_KEYS)}"
         )
     file = settings.path()

@@ -16,7 +16,7 @@ def delete(
     yes: options.Yes = False,
     fmt: options.Output = None,
 ) -> None:
-    """Delete the objects of runs that have ended, with their Jobs and pods. The REST API
+    """Delete the objects of runs that have ended, along with their Jobs and pods. The REST API
     keeps their records, logs and artifacts until a cleanup removes them."""
     from codexrun_cli.transports.connection import opened
 

@@ -42,9 +42,9 @@ def doctor(
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Check everything that runs need: cluster, CRDs, permissions, REST API, registry, key,
-    CA, proxy, images, Git, quotas, sandbox, metrics. The exit code is 1 if anything is wrong;
-    each problem comes with a fix."""
+    """Check everything that runs need: cluster, CRDs, permissions, REST API, registry, API
+    key, CAs, proxy, images, Git, quotas, sandbox and metrics. The exit code is 1 if anything is
+    wrong; each problem comes with a fix."""
     from codexrun_cli.doctor import examine
 
     output_format = output.parse(fmt)

@@ -96,10 +96,12 @@ def _in_full(job_type: JobType, inputs: Sequence[str]) -> str:
 
 @app.command("validate")
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Job type file: configs/jobs/NAME.yaml.")
+    ],
 ) -> None:
-    """Check job type files as the cluster would, and their prompts if prompts/ is next to
-    configs/jobs/."""
+    """Check job type files as the cluster would, and also their prompts if there is a directory
+    prompts/ next to configs/."""
     from codexrun_core.prompts import index, manifests
 
     problems: list[str] = []

@@ -23,7 +23,7 @@ def login(
     ] = False,
 ) -> None:
     """Store the URL of a REST API and a token for it. You are prompted for the token, or it is read
-    from stdin; it is never an argument."""
+    from stdin; it cannot be given as an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})
@@ -51,4 +51,4 @@ def logout() -> None:
         say("nothing is stored")
         return
     settings.write(file, {k: v for k, v in stored.items() if k not in ("server", "token")})
-    say(f"{stored.get('server', 'the REST API')} and its token are no longer in {file}")
+    say(f"{stored.get('server', 'the REST API')} and its token were removed from {file}")

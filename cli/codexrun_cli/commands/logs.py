@@ -31,7 +31,7 @@ LogSince = Annotated[
         "--since",
         metavar="DURATION",
         callback=options.read_moment,
-        help="Show only lines newer than this: 90s, 10m, 2h.",
+        help="Show only lines newer than this age: 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[
@@ -85,7 +85,7 @@ def logs(
     level: Level = None,
     exit_status: ExitStatus = False,
 ) -> None:
-    """Print a run's log, even when its pod is gone."""
+    """Print a run's log, even after its pod is gone."""
     from codexrun_cli.transports.connection import opened
 
     printer = Printer(

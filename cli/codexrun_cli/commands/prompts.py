@@ -46,9 +46,9 @@ def manifests(
 ) -> None:
     """Print the manifests of a directory: a ConfigMap per prompt version, and the job types.
 
-    -n NAME sets the namespace of every object. Each job type gets the sha256 of the
-    prompt version it names, so that a run uses the reviewed text or does not start. Nothing is
-    printed if anything in the directory is wrong.
+    -n NAME sets the namespace of every object. Each job type gets the sha256 of its prompt
+    version, so a run either uses the reviewed text or does not start. Nothing is printed if
+    anything in the directory is wrong.
     """
     from codexrun_core.prompts.manifests import to_yaml
 
@@ -80,8 +80,8 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a directory: checksums, versions, and that each job type is valid and uses an existing
-    prompt."""
+    """Check the prompts and job types in a directory: checksums and versions must be correct, and
+    each job type must be valid and use an existing prompt."""
     folder = prompt_source.load_folder(directory)
     if since is not None:
         from codexrun_core.prompts.history import find_edited_versions
@@ -199,7 +199,7 @@ def add(
         ),
     ] = Path(),
 ) -> None:
-    """Publish a new version of a prompt: its text, and its entry in prompts/index.json."""
+    """Add a new version of a prompt: the text itself, and an entry in prompts/index.json."""
     from datetime import UTC, datetime
 
     from codexrun_core.prompts.add import add_version
@@ -214,15 +214,15 @@ def add(
                 else None
             )
             if not versions:
-                raise typer.BadParameter("a new prompt needs an owner: --owner NAME")
+                raise typer.BadParameter("a new prompt needs an owner; give --owner NAME")
             owner = list(versions.values())[-1].owner
         published = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
     except FolderError as error:
         fail(*error.problems)
     output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{published.path}, sha256 {published.sha256}; to use it, set prompt.version:"
-        f" {published.version} in a job type"
+        f"prompts/{published.path} was added (sha256 {published.sha256}); to use it, set"
+        f" prompt.version: {published.version} in a job type"
     )
 
 

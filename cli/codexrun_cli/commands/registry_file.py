@@ -21,15 +21,15 @@ RUNS_PER_TRANSACTION = 100
 def export_runs() -> None:
     """Print every run in the registry as JSON lines.
 
-    Use it for a backup, or to move runs to another database with `codexrun
-    import`. The command reads the database directly, so run it where the database is:
+    Keep the output as a backup, or import it into another database with `codexrun
+    import`. The command reads the database directly, so run it in the REST API's pod:
 
     \b
       kubectl exec -n codexrun deploy/codexrun-api -- \\
         python3 -m codexrun_cli export > runs.jsonl
 
     CODEXRUN_REGISTRY_URL selects another database. Logs and artifacts are not
-    included; they are files in the directory `archive` on the REST API's volume.
+    included; they are in the directory `archive` on the REST API's volume.
     """
     with _problems():
         runs = asyncio.run(_export())
@@ -39,8 +39,8 @@ def export_runs() -> None:
 def import_runs() -> None:
     """Import runs into the registry from stdin, in the format of `codexrun export`.
 
-    Existing rows are kept, so you can repeat an interrupted import. The REST API can keep
-    running meanwhile. Example:
+    Runs that already exist are kept as they are, so you can repeat an interrupted import. The
+    REST API can keep running during the import. Example:
 
     \b
       kubectl exec -i -n codexrun deploy/codexrun-api -- \\
@@ -57,7 +57,9 @@ def import_runs() -> None:
         raise CommandError(
             Code.FAILED,
             f"the file is truncated after {reader.runs} runs: its last line is missing",
-            hint="export the runs again and import the new file; existing rows are kept",
+            hint=(
+                "export the runs again and import the new file; runs that already exist are kept"
+            ),
         )
 
 

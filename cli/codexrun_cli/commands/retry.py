@@ -48,8 +48,8 @@ def retry(
     following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
-    """Retry a run that has ended: start a new run with the same spec, apart from your changes.
-    A filter without --status selects failed runs."""
+    """Retry runs that have ended: start a new run for each, with the same spec apart from your
+    changes. A filter without --status selects failed runs."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

@@ -45,13 +45,13 @@ def stats(
     ] = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show the number of runs, success rate, tokens and cost. Needs the REST API, which also counts
-    runs whose objects are gone."""
+    """Show the number of runs, and their success rate, tokens and cost. Needs the REST API, which
+    also counts runs whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 
     if by not in GROUPINGS and not re.fullmatch("label:.+", by):
         raise typer.BadParameter(
-            f'"{by}" is not a valid grouping; use {", ".join(GROUPINGS)}, or label:KEY',
+            f'"{by}" is not a valid grouping; use {", ".join(GROUPINGS)} or label:KEY',
             param_hint="--by",
         )
     output_format = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)

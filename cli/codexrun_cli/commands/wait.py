@@ -28,7 +28,8 @@ def wait(
     timeout: options.Timeout = None,
     fmt: options.Output = None,
 ) -> None:
-    """Wait until runs have ended; the exit code is that of the first run that did not succeed."""
+    """Wait until runs have ended. The exit code is 0 if all runs succeed; otherwise it says how the
+    first unsuccessful run, in the order given, ended."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 
@@ -59,7 +60,7 @@ def _status_of(condition: str | None) -> str | None:
     name, _, value = condition.partition("=")
     if name.lower() not in ("phase", "status") or value.lower() not in STATUSES:
         raise typer.BadParameter(
-            f'"{condition}" is not a valid condition; write phase=STATUS with one of'
+            f'"{condition}" is not a valid condition; write phase=STATUS, where STATUS is one of'
             f" {', '.join(STATUSES)}",
             param_hint="--for",
         )

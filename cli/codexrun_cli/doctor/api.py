@@ -55,8 +55,8 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
         yield failed(
             "registry",
             f"writes are {lag:.0f}s behind",
-            f"is the database up? kubectl logs -n {namespace}"
-            " -l app.kubernetes.io/component=api --tail=-1 | grep row.late",
+            f"check that the database is up: kubectl logs -n {namespace} -l"
+            " app.kubernetes.io/component=api --tail=-1 | grep row.late",
         )
     else:
         yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f}s behind")

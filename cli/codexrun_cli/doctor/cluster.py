@@ -48,8 +48,8 @@ def _crd(get: Get) -> Json | None:
     if "v1alpha1" not in versions:
         return failed(
             "crd",
-            f"it has {', '.join(versions)}, but this client supports v1alpha1",
-            "update this client, or the chart",
+            f"it has {', '.join(versions)}, but this client supports only v1alpha1",
+            "update the client or the chart",
         )
     return ok("crd", f"codexrun.dev {', '.join(versions)}")
 
@@ -95,7 +95,7 @@ def _rights(transport: Any) -> Iterator[Json]:
             f" --user={_user(transport)}",
         )
     else:
-        yield ok("rights", f"all {len(RIGHTS)} permissions that commands need")
+        yield ok("rights", f"you have all {len(RIGHTS)} permissions that commands need")
 
 
 def _user(transport: Any) -> str:

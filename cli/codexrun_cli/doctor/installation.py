@@ -38,7 +38,7 @@ def _parts(
     if operator is None:
         yield failed(
             "operator",
-            f"none in namespace {namespace}",
+            f"there is no operator in namespace {namespace}",
             install(namespace),
         )
         return
@@ -46,7 +46,7 @@ def _parts(
         if (deployment := by_part.get(part)) is None:
             yield note(
                 part,
-                "not installed: no registry, no logs of finished pods",
+                "not installed, so there is no registry, and the logs of finished pods are lost",
                 upgrade(operator, namespace, "api.enabled=true"),
             )
         elif not deployment.get("status", {}).get("availableReplicas"):
@@ -69,7 +69,7 @@ def _parts(
     yield ok(
         "image",
         f"agents use image {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type"
-        " says otherwise",
+        " sets another image",
     )
 
 
@@ -139,7 +139,7 @@ def _keys(
     if not default and (not own or len(own) < len(job_types)):
         yield note(
             "key",
-            "no Secret is set: requests to the model carry no key",
+            "no Secret is set: requests to the model carry no API key",
             change("model.existingSecret=NAME"),
         )
     for secret in filter(None, (default, *sorted(own))):
@@ -175,11 +175,11 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     "pulls",
                     f"pod {pod['metadata']['name']}: {waiting['reason']}:"
                     f" {waiting.get('message', '')}",
-                    "can the nodes reach the registry? correct agentImage or spec.image, or add"
-                    " imagePullSecrets",
+                    "check that the nodes can reach the image registry; correct agentImage or"
+                    " spec.image, or add imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"none of {len(listing)} pods is waiting for an image")
+    yield ok("pulls", f"none of the {len(listing)} pods is waiting for an image")
 
 
 def _metrics(get: Get, namespace: str, change: Change) -> Json:
@@ -189,7 +189,7 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
         return note(
             "metrics",
             "no Prometheus Operator in this cluster; scrape the ports named metrics, or install"
-            " the operator and then",
+            " the Prometheus Operator and then run",
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"

@@ -33,7 +33,10 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     """Look at the namespace: what it enforces is what can be known from outside."""
     body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}"))
     if isinstance(body, CommandError):
-        return note("sandbox", f"cannot tell what the namespace enforces: {body.detail}")
+        return note(
+            "sandbox",
+            f"cannot tell which Pod Security Standard the namespace enforces: {body.detail}",
+        )
     enforced = (body["metadata"].get("labels") or {}).get(
         "pod-security.kubernetes.io/enforce", "nothing"
     )

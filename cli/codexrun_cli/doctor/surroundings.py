@@ -101,9 +101,9 @@ def quota_room(
     if findings:
         yield from findings
     elif quotas:
-        yield ok("quota", f"room in {', '.join(q['metadata']['name'] for q in quotas)}")
+        yield ok("quota", f"there is room in {', '.join(q['metadata']['name'] for q in quotas)}")
     else:
-        yield ok("quota", "the namespace has none")
+        yield ok("quota", "the namespace has no ResourceQuota")
 
 
 def _has_default_cpu(ranges: list[Json]) -> bool:

@@ -204,7 +204,7 @@ def _runner(text: str, entry: Json) -> list[DisplayLine]:
                 DisplayLine("dim", f"cloned {entry.get('url')} at {entry.get('commit')}{reason}")
             ]
         case "codex.starting":
-            return [DisplayLine("dim", "codex starts")]
+            return [DisplayLine("dim", "Codex starts")]
         case "":
             return [DisplayLine("note", _compact(entry))]
     bad = entry.get("status") == "failed" or text.endswith((".broken", "workspace.failed"))

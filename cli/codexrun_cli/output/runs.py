@@ -169,7 +169,7 @@ def describe(
         ("Budget", budget(run, more.get("limits", {}))),
         ("Thread", run.get("thread_id") or ""),
         ("Commit", run.get("commit_id") or ""),
-        ("Run id", run["run_id"]),
+        ("Run ID", run["run_id"]),
         ("Console", url or ""),
         ("Failure", _failure(run)),
         ("Message", "" if run.get("failure") else run.get("error") or ""),
@@ -262,5 +262,5 @@ def _usage(usage: Usage) -> str:
     if usage.get("complete"):
         return text
     at_most = usage.get("at_most_tokens") or 0
-    bound = f"; {at_most} at most" if at_most > usage["total_tokens"] else ""
-    return f"{text}, estimated: some responses were cut off{bound}"
+    bound = f" (at most {at_most})" if at_most > usage["total_tokens"] else ""
+    return f"{text}, partly an estimate{bound}: the usage of some responses was never reported"

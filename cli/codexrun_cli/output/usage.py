@@ -28,7 +28,7 @@ def budget(run: Run, limits: Mapping[str, int]) -> str:
     if not _known(run):
         amounts = [f"{limits['max_tokens']} tokens"] if limits.get("max_tokens") else []
         amounts += [cents(limits["max_cost_cents"])] if limits.get("max_cost_cents") else []
-        return f"{', '.join(amounts)} (usage so far unknown)" if amounts else ""
+        return f"{', '.join(amounts)} (usage unknown so far)" if amounts else ""
     parts = []
     if max_tokens := limits.get("max_tokens"):
         parts.append(f"{_percent(usage.get('total_tokens'), max_tokens)} of {max_tokens} tokens")

@@ -53,8 +53,8 @@ class PriceFile:
             return parse_prices(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise PricesError(
-                f"{path}: cannot be read: {error}; check the ConfigMap that the chart's"
-                " prices.configMap names"
+                f"{path}: cannot be read: {error}; check the ConfigMap named in the chart's"
+                " prices.configMap"
             ) from None
 
     @staticmethod

@@ -167,8 +167,8 @@ def _versions(
             continue
         if versions and int(version[1:]) < next(reversed(versions.values())).number:
             problems.append(
-                f'{field}.version: "{version}" comes after a higher one; list versions in ascending'
-                " order"
+                f'{field}.version: "{version}" comes after a higher version; list versions in'
+                " ascending order"
             )
             continue
         text, faults = _read(folder, field, entry["path"])
@@ -218,7 +218,7 @@ def _field_problems(field: str, entry: object) -> list[str]:
 _FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
     "path": 'give the path of the text file relative to the index, such as "hello/v1.md"',
-    "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
+    "checksum": 'write "sha256:" and the 64 hexadecimal digits printed by `sha256sum`',
     "owner": "name the owner of this text, in 1 to 200 characters on one line",
     "updated_at": 'write the date as "YYYY-MM-DD"',
 }
@@ -258,7 +258,10 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
         return None, [
-            f"{field}.path: {path} points outside the prompts directory; put the file itself there"
+            (
+                f"{field}.path: {path} points outside the prompts directory; put the file itself in"
+                " that directory"
+            )
         ]
     try:
         text = file.read_bytes()

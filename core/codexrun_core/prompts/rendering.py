@@ -19,7 +19,7 @@ class UnknownPlaceholderError(ValueError):
     def __init__(self, name: str) -> None:
         """`name`: the placeholder, without braces."""
         super().__init__(
-            f"the prompt has a placeholder {{{{{name}}}}}, but there is no input of that name;"
+            f"the prompt has a placeholder {{{{{name}}}}}, but there is no input with that name;"
             f" set inputs.{name}"
         )
         self.name = name

@@ -22,7 +22,7 @@ def check_grouping(text: str) -> str:
     if text in GROUPINGS or (key != text and 0 < len(key) <= MAX_LABEL_KEY_CHARACTERS):
         return text
     raise ValueError(
-        f'"{text}" is not a valid grouping; use one of {", ".join(GROUPINGS)}, or {LABEL_PREFIX}KEY'
+        f'"{text}" is not a valid grouping; use {", ".join(GROUPINGS)} or {LABEL_PREFIX}KEY'
     )
 
 

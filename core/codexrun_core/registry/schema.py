@@ -161,7 +161,9 @@ def _obstacle(difference: tuple[Any, ...]) -> str | None:
     if operation == "add_column":
         return f"{difference[2]}.{difference[3].name} is missing"
     if operation.startswith("modify_"):
-        return f"{difference[2]}.{difference[3]} has another {operation.removeprefix('modify_')}"
+        return (
+            f"{difference[2]}.{difference[3]} has a different {operation.removeprefix('modify_')}"
+        )
     constraint: sa.Constraint = difference[1]
     change = "is missing" if operation.startswith("add_") else "is unknown to this version"
     return f"{constraint.table.name}: constraint {constraint.name} {change}"

@@ -47,8 +47,8 @@ class PromptRef(Part):
         Sha256 | None,
         Field(
             description=(
-                "SHA-256 digest of the prompt's text; a run is Rejected if the stored text has a"
-                " different digest."
+                "SHA-256 checksum of the prompt's text; a run is Rejected if the stored text"
+                " has a different checksum."
             )
         ),
     ] = None
@@ -121,8 +121,8 @@ class GitAccess(Part):
             ge=1,
             le=DAY,
             description=(
-                "Seconds that the clone may take, added to limits.startSeconds. If absent, the"
-                " clone counts towards startSeconds."
+                "Maximum number of seconds that the clone may take, added to"
+                " limits.startSeconds. If absent, the clone counts towards startSeconds."
             ),
         ),
     ] = None
@@ -224,7 +224,7 @@ class EnvVar(Part):
 
 
 class Amounts(Part):
-    """Quantities, as in a pod."""
+    """Quantities of CPU, memory and disk space, as in a pod."""
 
     cpu: Annotated[Quantity | None, Field(description="Cores, such as 500m or 2.")] = None
     memory: Annotated[Quantity | None, Field(description="Bytes, such as 512Mi or 4Gi.")] = None
@@ -232,7 +232,7 @@ class Amounts(Part):
         Quantity | None,
         Field(
             alias="ephemeral-storage",
-            description="Disk space, including all directories of the pod and its logs.",
+            description="Disk space for all directories of the pod and for its logs.",
         ),
     ] = None
 
@@ -394,8 +394,8 @@ class McpServer(Part):
         Field(
             ge=1,
             le=3600,
-            description="Seconds that the server may take to start; 30, Codex's default, if"
-            " absent.",
+            description="Maximum number of seconds that the server may take to start; if absent,"
+            " 30, which is Codex's default.",
         ),
     ] = None
     call_timeout_seconds: Annotated[
@@ -404,7 +404,8 @@ class McpServer(Part):
             ge=1,
             le=7 * DAY,
             description=(
-                "Seconds that a tool call may take; the run's limits.timeoutSeconds if absent."
+                "Maximum number of seconds that a tool call may take; the run's"
+                " limits.timeoutSeconds if absent."
             ),
         ),
     ] = None
@@ -500,9 +501,9 @@ class JobTypeSpec(Part):
             ge=16,
             le=1_000_000_000,
             description=(
-                "Maximum number of output tokens per response, for a model whose endpoint rejects"
-                " a higher max_output_tokens. If absent, the value in the price table, or else"
-                " 128000."
+                "Maximum number of output tokens per response, for a model whose endpoint"
+                " rejects a higher max_output_tokens. If absent, the value in the price table;"
+                " if the table has none, 128000."
             ),
         ),
     ] = None
@@ -565,8 +566,8 @@ class JobTypeSpec(Part):
         SecretRef | None,
         Field(
             description=(
-                "Secret with the model's key under api-key, instead of the installation's key."
-                " Only the gate can read it."
+                "Secret whose entry api-key contains the model's API key, which is used instead"
+                " of the installation's API key. Only the gate can read the Secret."
             )
         ),
     ] = None
@@ -605,9 +606,9 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-map-keys": ["name"],
             },
             description=(
-                "Variables of the agent's environment. Values from Secrets are masked in"
-                " everything that is stored; values of fewer than 6 characters are not masked, and"
-                " the run gets a warning."
+                "Environment variables of the agent. Values from Secrets are masked in all"
+                " output; values of fewer than 6 characters are not masked, and the run gets a"
+                " warning."
             ),
         ),
     ] = None
@@ -630,8 +631,8 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Maximum number of bytes of AGENTS.md files that Codex reads, 0 for none; the rest"
-                " is cut off, and the run gets a warning."
+                "Maximum number of bytes that Codex reads from AGENTS.md files; 0 means none."
+                " The rest is cut off, and the run gets a warning."
             ),
         ),
     ] = 32_768

@@ -181,7 +181,7 @@ class RunSpec(Part):
         ModelName | None, Field(description="One of the job type's allowedModels.")
     ] = None
     effort: Annotated[
-        Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")
+        Effort | None, Field(description="Reasoning effort: one of the job type's allowedEfforts.")
     ] = None
     limits: Annotated[
         Limits | None,
@@ -216,7 +216,7 @@ class RunSpec(Part):
         Field(
             ge=0,
             le=365 * DAY,
-            description="Seconds after the end of the run until this object is deleted.",
+            description="Seconds from the end of the run until this object is deleted.",
         ),
     ] = 7 * DAY
 
@@ -324,8 +324,9 @@ class Result(Part):
         AnyJson | None,
         Field(
             description=(
-                "The message as JSON that matches the job type's outputSchema; absent without a"
-                " schema, or if longer than 2 KiB (the artifact output.json contains all of it)."
+                "The message as JSON that matches the job type's outputSchema; absent if the"
+                " job type has no outputSchema, or if the message is longer than 2 KiB (the"
+                " artifact output.json contains all of it)."
             ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),

@@ -29,10 +29,10 @@ PATTERN_RULES = {
         "must contain only letters, digits and _, and must not start with a digit"
     ),
     f"^{tools.SERVER_PATTERN}$": (
-        "must be at most 32 lowercase letters and digits, starting with a letter"
+        "must consist of at most 32 lowercase letters and digits, and must start with a letter"
     ),
     r"^v[1-9][0-9]{0,6}$": "must be the letter v followed by a number, such as v1",
-    r"^[0-9a-f]{64}$": "must be a SHA-256 digest: 64 lowercase hexadecimal digits",
+    r"^[0-9a-f]{64}$": "must be a SHA-256 checksum: 64 lowercase hexadecimal digits",
     r"^[0-9a-f]{40,64}$": "must be a full commit ID: 40 to 64 lowercase hexadecimal digits",
     r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": (
         "must be a UID, such as 0b9ff0a0-6ad1-4d1a-9b5c-3b0f5c7a9d1e"
@@ -55,7 +55,7 @@ PATTERN_RULES = {
         "must be an http(s) URL without spaces, a user name, a password, a query or a fragment"
     ),
     tools.ENTRY_PATTERN: (
-        "must be one of shell, apply_patch, web_search, view_image, mcp:SERVER and mcp:SERVER/TOOL"
+        "must be shell, apply_patch, web_search, view_image, mcp:SERVER or mcp:SERVER/TOOL"
     ),
     r"^[^\x00-\x1f]+$": "must not contain line breaks, tabs or other control characters",
     r"^[\x21-\x7e]+$": "must contain only ASCII letters, digits and punctuation, without spaces",

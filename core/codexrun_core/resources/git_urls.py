@@ -36,14 +36,14 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise UrlError(
-            f"{url!r} is not a URL ({error}); write one such as https://github.com/acme/shop"
+            f"{url!r} is not a URL ({error}); use a URL such as https://github.com/acme/shop"
         ) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise UrlError(f"{url!r} is not an http(s) URL; only http(s) URLs can be cloned")
     if "@" in parts.netloc:
         raise UrlError(
-            "the URL contains a user name or password; put them in the Secret that"
-            " git.credentialsSecretRef names"
+            "the URL contains a user name or password; put them in the Secret named in"
+            " git.credentialsSecretRef"
         )
     # urlsplit drops tabs, newlines and surrounding blanks, and lowers the scheme: what it read must
     # be what was written.

@@ -17,8 +17,8 @@ class Limits(Part):
             ge=1,
             le=10_000_000_000,
             description=(
-                "Tokens (input and output, including cached ones) that the run may use; the gate"
-                " stops the run at this number."
+                "Maximum number of tokens that the run may use (input and output, including"
+                " cached ones); the gate stops the run at this number."
             ),
         ),
     ] = None
@@ -28,15 +28,17 @@ class Limits(Part):
             ge=1,
             le=100_000_000,
             description=(
-                "US cents that the run may cost; the gate stops the run at this amount. The"
-                " model must have a known price."
+                "Maximum cost of the run in US cents; the gate stops the run when its cost"
+                " reaches this amount. The model must have a known price."
             ),
         ),
     ] = None
     timeout_seconds: Annotated[
         int | None,
         Field(
-            ge=1, le=7 * DAY, description="Seconds that the agent may run, counted from its start."
+            ge=1,
+            le=7 * DAY,
+            description="Maximum number of seconds that the agent may run, counted from its start.",
         ),
     ] = None
     stall_seconds: Annotated[
@@ -56,7 +58,7 @@ class Limits(Part):
         Field(
             ge=1,
             le=DAY,
-            description="Seconds that may pass between the creation of the Job and the start of"
+            description="Maximum number of seconds between the creation of the Job and the start of"
             " the agent.",
         ),
     ] = None
@@ -67,9 +69,9 @@ class Limits(Part):
             ge=1,
             le=DAY,
             description=(
-                "Total seconds that the run may wait for a provider that limits requests and says"
-                " when to retry; after that, the run fails. Waiting is not a stall, but counts"
-                " towards timeoutSeconds."
+                "Maximum total number of seconds that the run may wait while the provider"
+                " limits requests and says when to retry; after that, the run fails. Waiting is"
+                " not a stall, but counts towards timeoutSeconds."
             ),
         ),
     ] = None

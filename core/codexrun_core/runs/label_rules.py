@@ -92,8 +92,8 @@ def check_labels(labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         if key.startswith(RESERVED_PREFIX):
             raise ValueError(
-                f'"{key}": keys under {RESERVED_PREFIX} are reserved for codexrun; choose another'
-                " key"
+                f'"{key}": keys with the prefix {RESERVED_PREFIX} are reserved for codexrun;'
+                " choose another key"
             )
         if problem := _key_problem(key) or _value_problem(value):
             raise ValueError(problem)

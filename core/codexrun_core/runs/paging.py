@@ -83,7 +83,8 @@ def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
     if fingerprint != _fingerprint(run_filter, sort):
         raise InvalidPageToken(
             "page_token: this token belongs to a list with other filters or another order; use"
-            " those again, or leave the token out to start from the first page"
+            " the same filters and order again, or leave the token out to start from the first"
+            " page"
         )
     if len(more) != (sort.key != "created"):
         raise _invalid_token()

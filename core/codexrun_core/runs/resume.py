@@ -18,8 +18,8 @@ UID_REQUIRED = (
     f" POST /runs/{{id}}/retry do, or {ADVICE}"
 )
 UNKNOWN_SOURCE = (
-    "spec.retryOf.uid: there is no record of a run with this uid (it was cleaned up, or never"
-    f" existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
+    "spec.retryOf.uid: there is no record of a run with this uid (the run was cleaned up, or"
+    f" never existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
 )
 NOTHING_STORED = (
     "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run ended"
@@ -61,9 +61,9 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     for name, earlier, own in differences:
         if earlier != own:
             return (
-                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, but that of this"
-                f" run is {own}; a thread can only be resumed with the same job type, prompt, model"
-                f" and workspace. Use the earlier run's, or {ADVICE}"
+                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, but that of"
+                f" this run is {own}; a thread can only be resumed with the same job type,"
+                f" prompt, model and workspace. Use the earlier run's {name}, or {ADVICE}"
             )
     return None
 

@@ -90,8 +90,8 @@ def unfilled_placeholders(
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     return [
-        f'spec.inputsSchema: prompt {prompt} has the placeholder "{name}", which a run may leave'
-        " out; add it to required, or give the property a default"
+        f'spec.inputsSchema: prompt {prompt} has the placeholder "{name}", but a run may leave'
+        " that input out; add the input to required, or give it a default"
         for name in placeholders
         if name not in required
         and not (isinstance(properties.get(name), dict) and "default" in properties[name])
@@ -168,8 +168,8 @@ def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
         return None
     return InputsError(
         reasons.INPUTS_TOO_LARGE,
-        f"spec.inputs: {size} bytes of JSON exceed the limit of {MAX_INPUTS_BYTES}; put large data"
-        " in the workspace instead",
+        f"spec.inputs: the JSON has {size} bytes, which exceeds the limit of {MAX_INPUTS_BYTES}"
+        " bytes; put large data in the workspace instead",
     )
 
 

@@ -66,7 +66,11 @@ def check_schema(schema: Schema) -> None:
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > MAX_SCHEMA_BYTES:
         raise InvalidSchemaError(
-            "", f"{size} bytes of JSON exceed the limit of {MAX_SCHEMA_BYTES}; shorten the schema"
+            "",
+            (
+                f"the JSON has {size} bytes, which exceeds the limit of {MAX_SCHEMA_BYTES}"
+                " bytes; shorten the schema"
+            ),
         )
     _check_text(json.dumps(schema, sort_keys=True))
 
@@ -235,7 +239,7 @@ def _unique(validator: Any, unique: Any, instance: Any, _: Any) -> Iterator[Vali
     if unique and validator.is_type(instance, "array"):
         texts = [json.dumps(_plain(item), sort_keys=True) for item in instance]
         if len(set(texts)) != len(texts):
-            yield ValidationError(f"{instance!r} has non-unique elements")
+            yield ValidationError(f"{instance!r} has duplicate elements")
 
 
 def _plain(value: Any) -> Any:

@@ -296,7 +296,7 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 CLONE_CLASSES = ("workspace", "oom", "storage")
 CLONE_MEMORY = (
-    "The clone exceeded its memory limit; raise git.memory in the job type, or set git.depth"
+    "The clone step exceeded its memory limit; raise git.memory in the job type, or set git.depth"
 )
 
 
@@ -325,9 +325,8 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             FailureClass.IMAGE,
-            f"The agent's image cannot start {RUNNER}; rebuild the image with"
-            " `make image BASE_IMAGE=...` from a base image that has python3."
-            f" {_last_words(agent)}",
+            f"The agent's image cannot start {RUNNER}; rebuild the image with `make image"
+            f" BASE_IMAGE=...` on a base image that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -413,14 +412,14 @@ def model_failed(pod: Pod) -> Failure | None:
 # For the error of a gate that gives no advice of its own, as earlier versions.
 ADVICE = {
     "auth": (
-        "check the key in the Secret that the chart's model.existingSecret or the job type's"
-        " modelSecretRef names, and whether it may use this model"
+        "check the API key in the Secret named in the chart's model.existingSecret or the job"
+        " type's modelSecretRef, and whether that key may use this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
     "policy": (
-        "the provider's usage policy rejected the prompt or the answer; change the prompt or the"
-        " inputs"
+        "the provider's usage policy rejected the prompt or the response; change the prompt or"
+        " the inputs"
     ),
     "model_error": "the model's endpoint, or the network connection to it, failed; retry",
 }
@@ -475,7 +474,7 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
         return None
     verdict = _part(pod.gate.report, ReportKey.OUTPUT)
     fits = verdict.get(ReportKey.OUTPUT_OK) is True
-    problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not judged"
+    problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not checked"
     if problem is None:
         return None
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"

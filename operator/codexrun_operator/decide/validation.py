@@ -95,11 +95,11 @@ def validate_run(
             " leave the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
+        origin = "spec.promptVersion" if spec.prompt_version else f'job type "{name}"'
         return Missing(
             reasons.PROMPT_NOT_FOUND,
-            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
-            f' prompt "{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap'
-            " (`codexrun prompts manifests`) or name another version",
+            f'{origin}: there is no prompt "{type_spec.prompt.name}" {version} in this namespace;'
+            " apply its ConfigMap (`codexrun prompts manifests`), or use another version",
         )
     if rejection := checksum_rejection(
         type_spec.prompt.sha256 if version == type_spec.prompt.version else None, prompt
@@ -202,7 +202,7 @@ def price_rejection(
     type requires one."""
     if model in prices.models:
         return _fee_rejection(job_type, limits, prices)
-    problem = f'the price of model "{model}" is not in the price table {prices.version}'
+    problem = f'the price table {prices.version} has no price for model "{model}"'
     if limits.max_cost_cents is not None:
         return Rejected(
             reasons.UNKNOWN_PRICE,
@@ -224,10 +224,9 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
         return None
     return Rejected(
         reasons.UNKNOWN_PRICE,
-        "spec.limits.maxCostCents: the fee of web_search, which job type"
-        f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so this'
-        " limit cannot be enforced; use maxTokens, remove web_search from allowedTools, or add the"
-        " fee",
+        f"spec.limits.maxCostCents: the price table {prices.version} has no price for"
+        f' web_search, which job type "{job_type.metadata.name}" allows, so this limit cannot be'
+        " enforced; use maxTokens, remove web_search from allowedTools, or add the price",
     )
 
 

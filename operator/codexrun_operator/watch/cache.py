@@ -646,7 +646,7 @@ class Cache:
         holds = self.scheduler.holds
         if hold := holds.of(job_type):
             trouble = (
-                f'job type "{job_type}" is held, because the API server rejects its Jobs'
+                f'job type "{job_type}" is on hold because the API server rejects its Jobs'
                 f" ({hold.cause}): {hold.message}"
             )
             return Blocked(reasons.JOB_TYPE_HELD, trouble)

@@ -73,7 +73,7 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
             " (some hosts limit anonymous clones of public repositories too)"
         )
     if missing := re.search(r"(?:Remote branch|couldn't find remote ref) (\S+)", stderr):
-        return GitProblem(f"{url} has no ref {missing[1]!r}; use one that exists")
+        return GitProblem(f"{url} has no ref {missing[1]!r}; use a ref that exists")
     if PASSING.search(stderr):
         return GitProblem(f"git cannot clone {url}: {last}", passing=True)
     if re.search(r"returned error: 30\d|redirect", stderr):

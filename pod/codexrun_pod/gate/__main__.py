@@ -27,7 +27,8 @@ def read_settings() -> Settings:
     except OSError as error:
         raise ValueError(
             f"model.caBundle: {settings.endpoint.ca_file} has no readable CA certificates"
-            f" ({error}); put the certificates in its ConfigMap in PEM format"
+            f" ({error}); put CA certificates in PEM format into the ConfigMap named in"
+            " model.caBundle"
         ) from error
     return settings
 

@@ -463,8 +463,8 @@ def _way_out(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         if error.status < 500:
             return (
-                "the proxy (model.proxy) refuses the connection; configure the proxy to allow the"
-                " pods' addresses, or this host"
+                "the proxy (model.proxy) refuses the connection; configure the proxy to accept"
+                " connections from the pods' addresses and to this host"
             )
         return ""
     if isinstance(error, aiohttp.InvalidURL):

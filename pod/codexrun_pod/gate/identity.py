@@ -72,7 +72,9 @@ class TokenSource:
         try:
             subject = self._identity.token_file.read_text().strip()
         except OSError as error:
-            raise ExchangeError(_error(f"no ServiceAccount token: {error.strerror}")) from error
+            raise ExchangeError(
+                _error(f"the token file cannot be read: {error.strerror}")
+            ) from error
         began = time.monotonic()
         answer = await self._exchange(session, subject)
         token = answer.get("access_token")
@@ -110,7 +112,7 @@ class TokenSource:
                 headers = no_secret.headers(answer.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
-            raise ExchangeError(_error(f"cannot be reached: {reason}")) from None
+            raise ExchangeError(_error(f"no response from the token endpoint: {reason}")) from None
         except UnreadableError as error:
             problem = f"the response's Content-Encoding is {no_secret.text(str(error))}"
             raise ExchangeError(_error(problem, retryable=False)) from None

@@ -54,8 +54,8 @@ MAX_HEADERS = 512  # of an answer; their bytes are counted once they have come
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
 PARALLEL = Denied(
     "guardrail",
-    "parallel requests: a second one arrived before the first had ended; a run may send one at a"
-    " time",
+    "parallel requests: a second request arrived before the first had ended; a run may send"
+    " only one request at a time",
 )
 
 

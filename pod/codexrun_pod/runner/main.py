@@ -129,8 +129,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         ended = supervisor.run(prompt, environ, time_limits, thread)
     except OSError as error:
         message = (
-            f"{error.filename or settings.codex}: {error.strerror}; Codex cannot be started; check"
-            " that the image is built for this CPU architecture"
+            f"Codex cannot be started: {error.filename or settings.codex}: {error.strerror};"
+            " check that the image is built for this CPU architecture"
         )
         raise CannotStartError("config", message) from error
     return _end(log, report, supervisor, ended, find_failure(supervisor.progress, ended))

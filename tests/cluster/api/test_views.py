@@ -47,7 +47,7 @@ def test_describe_tells_the_story(lab: Lab, run_name: str) -> None:
     for word in (
         "Phase:",
         "Completed",
-        "Success is proven",
+        "The run succeeded",
         "Total Tokens:",
         "Hello, world!",
         "sha256:",

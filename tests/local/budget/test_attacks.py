@@ -233,7 +233,7 @@ async def test_searches_without_a_known_fee_end_a_run_with_a_limit_in_money(
     assert statuses == [200, 400]
     assert told["stop"]["class"] == "guardrail"
     assert "costMicroUSD" not in told["usage"]
-    assert told["unpriced"] == "the fee of web_search"
+    assert told["unpriced"] == "web_search"
 
 
 async def test_a_dearer_tier_is_not_had_at_the_standard_price(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_metadata_is_never_reached_whatever_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", METADATA)
 def test_metadata_that_is_named_alone_is_refused(address: str) -> None:
     words = refusal(*DEMO, f"networkPolicy.egress[0].to[0].ipBlock.cidr={address}/32")
-    assert f"networkPolicy.egress: {address}/32 is where pods get the credentials" in words
+    assert f"networkPolicy.egress: {address}/32 is the address from which pods" in words
 
 
 def test_what_a_block_leaves_out_stays_out_and_the_rest_of_it_is_reached(tmp_path: Path) -> None:

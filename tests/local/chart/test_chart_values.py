@@ -102,7 +102,7 @@ def test_a_variable_that_is_set_already_is_refused(part: str, name: str) -> None
         for k, v in (("name", name), ("value", "x"))
     ]
     words = refusal(*DEMO, *entries)
-    assert f"{part}.extraEnv: {name} is set already, by the chart or by another entry" in words
+    assert f"{part}.extraEnv: {name} is already set, by the chart or by another entry" in words
 
 
 def test_one_name_stands_in_front_of_all() -> None:
@@ -143,11 +143,11 @@ def test_links_lead_to_where_the_ingress_is(values: tuple[str, ...], url: str | 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (("ingress.enabled=true",), "ingress.hosts: an Ingress without a host takes every host's"),
+        (("ingress.enabled=true",), "ingress.hosts: an Ingress without a host takes"),
         ((*INGRESS, "api.enabled=false"), "ingress.enabled: there is nothing to reach without the"),
         (
             ("metrics.prometheusRule.enabled=true",),
-            "or set metrics.prometheusRule.force=true to render it all the same",
+            "or set metrics.prometheusRule.force=true to render it anyway",
         ),
     ],
     ids=["no host", "no api", "no Prometheus Operator"],
@@ -235,7 +235,7 @@ def test_budgets_never_hold_up_a_drain() -> None:
     [
         (
             ("registry.url=postgresql://codexrun:secret@db/codexrun",),
-            "name it in registry.existingSecret",
+            "set registry.existingSecret to its name",
         ),
         (("rbac.clusterRoles=false",), "no log is archived"),
         (INGRESS, "the Ingress has no certificate (ingress.tls)"),

@@ -140,7 +140,7 @@ def test_version_tells_client_server_and_crd(stand: Stand, monkeypatch: pytest.M
     assert re.fullmatch(r"codexrun \S+\nserver   \S+\ncrd      codexrun.dev/v1alpha1\n", done.out)
     away = stand.cli("--version", "--server", "http://127.0.0.1:9")
     assert away.code == 0
-    assert away.out.endswith("server   not known\n")
+    assert away.out.endswith("server   unknown\n")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_crd_that_this_client_does_not_speak_is_warned_about(stand: Stand) -> 
     stand.kube.more["/apis/codexrun.dev"] = {"versions": [{"version": "v1"}]}
     done = stand.cli("--version")
     assert (done.code, done.out.splitlines()[1]) == (0, "crd      v1")
-    assert done.err == "this client supports v1alpha1; update it, or the chart\n"
+    assert done.err == "this client supports only v1alpha1; update the client or the chart\n"
 
 
 HEAVY = {

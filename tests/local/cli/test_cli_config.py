@@ -109,7 +109,7 @@ def test_set_and_remove(stand: Stand) -> None:
     ("text", "said"),
     [
         ("server: [", "not valid YAML"),
-        ("servr: x", "servr: unknown; use server, token"),
+        ("servr: x", "servr: unknown setting; use server, token"),
         ("- a", "unknown"),
     ],
 )

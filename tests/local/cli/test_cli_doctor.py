@@ -96,7 +96,7 @@ APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
 ILLS = [
     ("cluster", {"/version": {"gitVersion": "v1.29.0", "minor": "29"}}, "1.31 or newer is needed"),
     ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
-    ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update this client"),
+    ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update the client"),
     ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
     (
         "operator",
@@ -219,8 +219,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90s behind\n        fix: is the database up? kubectl logs"
-        " -n codexrun -l app.kubernetes.io/component=api" in done.out
+        "failed  registry: writes are 90s behind\n        fix: check that the database is up:"
+        " kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
     )
 
 

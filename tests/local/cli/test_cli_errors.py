@@ -137,7 +137,7 @@ PROBLEMS = [
     (problem(405, "method-not-allowed"), Code.FAILED, ""),
     (problem(409, "name-taken"), Code.CONFLICT, "choose another --name, or leave it out"),
     (problem(409, "run-finished"), Code.CONFLICT, "`codexrun retry NAME` runs it again"),
-    (problem(409, "run-not-finished"), Code.CONFLICT, "`codexrun cancel NAME` stops it first"),
+    (problem(409, "run-not-finished"), Code.CONFLICT, "`codexrun cancel NAME` cancels it"),
     (problem(409, "run-deleted"), Code.CONFLICT, ""),
     (problem(413, "body-too-large"), Code.FAILED, ""),
     (problem(400, "too-many-parameters"), Code.FAILED, ""),
@@ -242,7 +242,7 @@ def test_each_problem_has_detail_request_id_hint_and_code(
     assert (done.exit_code, done.stdout) == (code, "")
     lines = done.stderr.splitlines()
     assert lines[0] == f"codexrun: the detail of {answer[1]['code']}"
-    assert "  request id: req-1" in lines
+    assert "  request ID: req-1" in lines
     assert (
         ([line for line in lines if "hint:" in line] == [f"  hint: {hint}"])
         if hint
@@ -394,9 +394,9 @@ WRONG = [
     (["start", "hello", "--label", "team"], '"team" is not a valid label; write KEY=VALUE'),
     (
         ["start", "hello", "--label", "codexrun.dev/run=x"],
-        "keys under codexrun.dev/ are reserved for codexrun",
+        "keys with the prefix codexrun.dev/ are reserved for codexrun",
     ),
-    (["config", "set", "colour", "x"], '"colour" is not a valid key'),
+    (["config", "set", "colour", "x"], '"colour" is not a valid setting'),
     (["nothing"], "No such command"),
 ]
 

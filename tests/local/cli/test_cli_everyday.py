@@ -339,7 +339,7 @@ def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:
 def test_retry_what_runs_is_a_conflict(both: Stand) -> None:
     done = both.cli("retry", both.start())
     assert done.code == 6
-    assert "hint: `codexrun cancel NAME` stops it first" in done.err
+    assert "hint: `codexrun cancel NAME` cancels it" in done.err
 
 
 def test_retry_by_filter_means_failed_runs(both: Stand) -> None:

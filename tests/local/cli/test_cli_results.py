@@ -109,7 +109,7 @@ def test_logout_forgets_api_and_token(stand: Stand) -> None:
     token = str(stand.env["CODEX_CONTROL_TOKEN"])
     assert stand.cli("login", url, "--with-token", stdin=token, env=stored).code == 0
     assert stand.cli("whoami", env=stored).out == "shared\n"
-    assert f"{url} and its token are no longer in" in stand.cli("logout", env=stored).err
+    assert f"{url} and its token were removed from" in stand.cli("logout", env=stored).err
     assert token not in stand.cli("config", "view", env=stored).out
     assert stand.cli("logout", env=stored).err == "nothing is stored\n"
 

@@ -72,7 +72,7 @@ def test_an_estimate_says_how_wrong_it_can_be_both_ways(stand: Stand) -> None:
     stand.until(lambda: '"succeeded"' in stand.cli("status", name, "-o", "json").out)
     for stand.rest in (True, False):
         assert (
-            "estimated: some responses were cut off; 900 at most" in stand.cli("status", name).out
+            "partly an estimate (at most 900): the usage of some" in stand.cli("status", name).out
         )
         told = json.loads(stand.cli("status", name, "-o", "json").out)["usage"]
         assert (told["total_tokens"], told["at_most_tokens"]) == (120, 900)

@@ -148,7 +148,7 @@ async def test_without_links_there_is_no_box_for_them(
         ),
         (
             '[{"name": "x", "url": "https://x.example.com/${pod}"}]',
-            "${pod}; placeholders are ${name}, ",
+            "${pod}; the placeholders are ${name}, ",
         ),
         ('[{"name": "x", "url": "https://x.example.com/?a=$"}]', "write $$"),
     ],
@@ -227,8 +227,8 @@ async def test_an_estimate_is_called_one_and_says_how_wrong_it_can_be(team) -> N
         await http.post("/console/login", data={"token": TOKEN})
         estimated = (await http.get(f"/console/runs/{ids['cancelled']}")).text
         exact = (await http.get(f"/console/runs/{ids['done']}")).text
-    assert "An estimate; at most 19,300 tokens" in estimated
-    assert "An estimate" not in exact
+    assert "Partly an estimate (at most 19,300 tokens)" in estimated
+    assert "an estimate" not in exact
 
 
 async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:

@@ -234,7 +234,7 @@ OBSTACLES = [
     ),
     pytest.param(
         "ALTER TABLE runs ALTER COLUMN turns TYPE TEXT",
-        r"runs\.turns has another type",
+        r"runs\.turns has a different type",
         "postgresql",
         id="another type",
     ),

@@ -167,7 +167,7 @@ async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
     for labels, said in (
         (
             {"codexrun.dev/run": "x"},
-            "keys under codexrun.dev/ are reserved for codexrun; choose another key",
+            "keys with the prefix codexrun.dev/ are reserved for codexrun; choose another key",
         ),
         ({"team": "a b"}, '"a b" is not a valid label value'),
     ):

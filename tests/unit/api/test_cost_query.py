@@ -82,7 +82,7 @@ async def test_costs_by_label_agree_with_all(stand: Stand) -> None:
     wrong = await stand.http.get("/stats?group_by=weather")
     assert wrong.status_code == 422
     detail = wrong.json()["errors"][0]["detail"]
-    assert detail.startswith('"weather" is not a valid grouping; use one of job_type, model')
+    assert detail.startswith('"weather" is not a valid grouping; use job_type, model')
 
 
 def test_bars_are_of_dollars_and_of_tokens_only_where_nothing_has_a_price() -> None:

@@ -17,7 +17,7 @@ NOTHING = {"total_tokens": 0, "complete": False}
         ({"usage": NOTHING}, "0% of 1000 tokens, 0% of $0.50", "0/1000 tokens (0%)"),
         (
             {"usage": NOTHING, "started_at": "2026-01-31T12:00:00Z"},
-            "1000 tokens, $0.50 (usage so far unknown)",
+            "1000 tokens, $0.50 (usage unknown so far)",
             "",
         ),
         (

@@ -95,7 +95,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_labels_that_a_caller_may_give() -> None:
     check_labels({"team": "a", "env": "", "example.com/ticket": "42"})
     for labels, said in (
-        ({"codexrun.dev/run": "x"}, "keys under codexrun.dev/ are reserved for codexrun"),
+        ({"codexrun.dev/run": "x"}, "keys with the prefix codexrun.dev/ are reserved for codexrun"),
         ({"team!": "a"}, '"team!" is not a valid label key'),
         ({"team": "a b"}, '"a b" is not a valid label value'),
         ({"": "a"}, '"" is not a valid label key'),

@@ -148,7 +148,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ),
         (
             {"hello": [entry("v2", path="hello/v1.md"), entry()]},
-            'hello[1].version: "v1" comes after a higher one',
+            'hello[1].version: "v1" comes after a higher version',
         ),
         (
             {"hello": [entry()], "hi": [entry()]},

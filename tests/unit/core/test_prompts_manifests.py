@@ -195,7 +195,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
-            'has the placeholder "name", which a run may leave out',
+            'has the placeholder "name", but a run may leave that input out',
         ),
         (("kind: CodexJobType", "kind: CodexRun"), "kind: must be CodexJobType; correct it"),
         (("v1alpha1", "v1"), "apiVersion: must be codexrun.dev/v1alpha1; correct it"),

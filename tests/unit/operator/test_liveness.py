@@ -55,7 +55,7 @@ def test_a_loop_that_stands_still_is_named() -> None:
     fresh = health.older_than(60, time.monotonic, "watch of pods")
     stuck = health.older_than(60, lambda: time.monotonic() - 61, "watch of pods")
     assert fresh() is None
-    assert (stuck() or "").startswith("watch of pods: nothing for 61 s")
+    assert (stuck() or "").startswith("watch of pods: no activity for 61 s")
 
 
 async def test_a_key_that_no_worker_takes_grows_old() -> None:

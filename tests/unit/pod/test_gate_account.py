@@ -560,7 +560,7 @@ def test_searches_are_paid_by_the_call_whether_the_end_was_seen_or_not(ended):
 def test_a_search_without_a_known_fee_makes_the_cost_unknown():
     last = LastEvent("completed", WIRE)
     after = answered(flying(), last, received=Received(0, searches=1))
-    assert (meter.cost(after, PRICES), after.unpriced) == (None, "the fee of web_search")
+    assert (meter.cost(after, PRICES), after.unpriced) == (None, "web_search")
     without = answered(flying(), last, received=Received(0, searches=0))
     assert meter.cost(without, PRICES) == 280
 

@@ -548,8 +548,8 @@ REDIRECTS = [
         "asks for a login",
     ),
     ("to another path", "/v2/responses", "/v2/responses", "check model.upstreamURL"),
-    ("to nowhere", "", "nowhere", "check model.upstreamURL"),
-    ("to nonsense", "http://[", "nowhere", "check model.upstreamURL"),
+    ("to nowhere", "", "an unknown address", "check model.upstreamURL"),
+    ("to nonsense", "http://[", "an unknown address", "check model.upstreamURL"),
 ]
 
 

@@ -202,7 +202,7 @@ VERDICTS = [
     ("0 without the turn's end", [TURN, SAID], CodexExit(0), "silent_death", "turn.completed"),
     ("0 without a message", [TURN, DONE], CodexExit(0), "silent_death", "final message"),
     ("0 without anything", [], CodexExit(0), "silent_death", "turn.completed"),
-    ("proof, but another exit code", PROVEN, CodexExit(1), "agent_error", "exited with 1"),
+    ("proof, but another exit code", PROVEN, CodexExit(1), "agent_error", "exited with code 1"),
 ]
 
 

@@ -37,7 +37,7 @@ def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
     pending = [r.metadata.creation_timestamp for r in runs if not verdict_of(r).final]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
     if waits > MAX_SILENT_SECONDS:
-        return Sign("operator", False, f"operator silent for {round(waits)}s")
+        return Sign("operator", False, f"operator not responding for {round(waits)}s")
     return Sign("operator", True, "operator")
 
 

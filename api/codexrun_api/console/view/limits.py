@@ -12,7 +12,7 @@ LABELS = {
     "timeout_seconds": ("Timeout", "seconds"),
     "stall_seconds": ("Stall timeout", "seconds"),
     "start_seconds": ("Start timeout", "seconds"),
-    "max_wait_seconds": ("Provider wait", "seconds"),
+    "max_wait_seconds": ("Provider wait limit", "seconds"),
 }
 
 

@@ -77,7 +77,11 @@ class Budget:
         visible_text = _visible_text(text)
         if quoted_lines(visible_text) > MAX_QUOTED_LINES:
             return self._as_text(
-                text, f"its quotations have more than {MAX_QUOTED_LINES:,} lines, level by level"
+                text,
+                (
+                    f"its quotations have more than {MAX_QUOTED_LINES:,} lines (a line counts"
+                    " once for each level of quotation)"
+                ),
             )
         cells = table_cells(visible_text)
         if cells > self.cells:

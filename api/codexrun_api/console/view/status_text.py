@@ -53,7 +53,7 @@ MAX_SHORT_CHARACTERS = 180  # characters of a message in the list
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
     "auth": (
-        "Check the model's API key (the Secret that the job type or the chart names), then retry."
+        "Check the model's API key (in the Secret named in the job type or the chart), then retry."
     ),
     "rate_limit": "The model's provider is limiting requests; retry later.",
     "quota": "The provider's account has no credit left; top it up, then retry.",
@@ -65,11 +65,11 @@ WAYS_OUT = {
         "The run reached its time limit; retry with a smaller task, or raise the job type's"
         " timeoutSeconds."
     ),
-    "stall": "Codex and the model were silent for too long; retry.",
+    "stall": "Codex and the model sent nothing for too long; retry.",
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
     "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
     "evicted": "The node ran short of resources; retry the run.",
-    "node_lost": "The node of the run was lost; retry.",
+    "node_lost": "The run's node was lost; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
     "unschedulable": (
         "No node has room for the run; check the job type's resources and placement, or retry"
@@ -78,8 +78,11 @@ WAYS_OUT = {
     "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
     "config": "A Secret or ConfigMap that the run needs is missing; the message names the object.",
     "guardrail": "The run did something that its job type does not allow.",
-    "policy": "The provider's usage policy rejected the prompt; change the prompt or the inputs.",
-    "model_error": "The model's provider failed; its message says whether a retry may succeed.",
+    "policy": (
+        "The provider's usage policy rejected the prompt or the response; change the prompt or the"
+        " inputs."
+    ),
+    "model_error": "The model's provider failed; the message says whether a retry may succeed.",
     "silent_death": "The run ended without proof of success; check its log, then retry.",
     "internal": (
         "An internal error occurred in codexrun; retry, and report the error if it happens again."
@@ -94,7 +97,9 @@ WAITS = {
     reasons.JOB_TYPE_HELD: "Waiting: the cluster is rejecting all Jobs of this run's job type",
     reasons.JOB_REFUSED: "Waiting: the cluster is rejecting this run's Job",
     reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
-    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be created; rejected after one minute",
+    reasons.JOB_TYPE_NOT_FOUND: (
+        "Waiting for its job type to be created; the run will be rejected after one minute"
+    ),
     reasons.IMAGE_PULL: "Starting: pulling the agent's image",
     reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
 }

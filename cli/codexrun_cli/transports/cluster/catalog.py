@@ -46,7 +46,7 @@ async def prompt_text(kube: Kube, name: str, version: str) -> str:
         return str((raw.get("data") or {}).get(TEXT_KEY, ""))
     raise CommandError(
         Code.NOT_FOUND,
-        f'there is no prompt "{name}" with a version "{version}"',
+        f'there is no prompt "{name}" {version}',
         hint="`codexrun prompts list` shows the prompts that exist",
     )
 

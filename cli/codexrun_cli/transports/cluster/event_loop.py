@@ -55,7 +55,8 @@ def command_error(error: Refused | Unavailable) -> CommandError:
     """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
         return Unreachable(
-            f"the cluster is not responding: {error}", hint="does `kubectl get codexruns` work?"
+            f"the cluster is not responding: {error}",
+            hint="check whether `kubectl get codexruns` works",
         )
     message = error.message
     if isinstance(error, NotFound):

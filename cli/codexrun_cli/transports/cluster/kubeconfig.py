@@ -53,8 +53,9 @@ async def connect(settings: Settings) -> ClusterClient:
         raise Unreachable(
             f"no cluster: {' '.join(str(error).split())}",
             hint=(
-                "set KUBECONFIG or give --kubeconfig or --context; or reach the REST API: --server"
-                " URL, CODEX_CONTROL_URL, `codexrun login URL`"
+                "set KUBECONFIG, or give --kubeconfig or --context; to use the REST API"
+                " instead, give --server URL, set CODEX_CONTROL_URL, or run `codexrun login"
+                " URL` once"
             ),
         ) from None
     return ClusterClient(client.ApiClient(), settings.namespace or namespace, context)

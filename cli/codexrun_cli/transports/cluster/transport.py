@@ -345,7 +345,7 @@ def _not_ended(name: str, status: str) -> CommandError:
     return CommandError(
         Code.CONFLICT,
         f'run "{name}" has not ended ({status}); cancel it first',
-        hint="`codexrun cancel NAME` stops it first",
+        hint="`codexrun cancel NAME` cancels it",
     )
 
 

@@ -236,7 +236,7 @@ def _hint(status: int, code: str) -> str:
             "without --reject, the run waits until the cluster accepts its Jobs again"
         ),
         "run-finished": "`codexrun retry NAME` runs it again",
-        "run-not-finished": "`codexrun cancel NAME` stops it first",
+        "run-not-finished": "`codexrun cancel NAME` cancels it",
         "name-taken": "choose another --name, or leave it out",
         "idempotency-key-reused": "use another --idempotency-key, or leave it out",
         "invalid-inputs": "`codexrun jobtypes show JOB_TYPE` lists the inputs",

@@ -226,4 +226,4 @@ def _end_note(data: bytes) -> bytes:
 
 
 def _incomplete(note: str | None) -> str:
-    return f"the log is not complete{': ' + note if note else ''}"
+    return f"the log is incomplete{': ' + note if note else ''}"

@@ -75,7 +75,7 @@ class Reader:
         """
         self._number += 1
         if self.ended:
-            raise self._bad("the file continues after its end line")
+            raise self._bad("the file has more lines after its end line")
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -105,7 +105,8 @@ class Reader:
         runs = end.get("runs") if isinstance(end, dict) else None
         if runs != self.runs:
             raise self._bad(
-                f"end.runs is {runs!r}, but the file contains {self.runs} runs; export it again"
+                f"end.runs is {runs!r}, but the file contains {self.runs} runs; export the runs"
+                " again"
             )
         self.ended = True
 
@@ -143,7 +144,7 @@ class Reader:
         for name in known:
             moment = getattr(record, name)
             if isinstance(moment, datetime) and moment.tzinfo is None:
-                raise self._bad(f"{place}.{name} has no time zone; add Z")
+                raise self._bad(f"{place}.{name} has no time zone; add Z for UTC")
         return record
 
     def _bad(self, problem: str) -> BadExport:

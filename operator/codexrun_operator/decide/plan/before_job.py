@@ -79,8 +79,7 @@ def wait_for_newer_operator(snapshot: Snapshot, now: datetime) -> Decision | Non
     phase = Phase.QUEUED if run.status.phase is Phase.QUEUED else Phase.PENDING
     message = (
         f'spec.whenFull: "{run.spec.when_full}" is unknown to this version of the operator;'
-        " upgrade it, or create the run "
-        f"again with one of {', '.join(WHEN_FULL)}"
+        f" upgrade the operator, or create the run again with {' or '.join(WHEN_FULL)}"
     )
     return Decision(status=with_phase(run, phase, reasons.UNKNOWN_VALUE, message, now))
 
@@ -119,8 +118,8 @@ def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
     else:
         message = (
             f"{snapshot.unreadable} exists, but this version of codexrun cannot read it; the"
-            " operator's log says why. The run waits: upgrade codexrun, or apply the object again"
-            " in the format of this version"
+            " operator's log says why. The run waits: upgrade codexrun, or apply the object"
+            " again in this version's format"
         )
     return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 

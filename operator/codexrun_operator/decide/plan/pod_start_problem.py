@@ -136,8 +136,8 @@ def _preparation_problem(pod: Pod, warning: Event) -> StartProblem | None:
         return StartProblem(
             FailureClass.CONFIG,
             reasons.SANDBOX_REFUSED,
-            f"Node {pod.node} does not have the runtime that the job type's runtimeClassName names;"
-            f" correct the name, or give the RuntimeClass a nodeSelector: {_text(warning)}",
+            f"Node {pod.node} does not have the runtime of the job type's runtimeClassName"
+            f" ({_text(warning)}); correct the name, or give the RuntimeClass a nodeSelector",
         )
     return StartProblem(
         FailureClass.UNSCHEDULABLE,

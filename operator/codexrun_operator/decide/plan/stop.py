@@ -101,7 +101,7 @@ def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
     if not (result.ended_by_itself or snapshot.run.status.reason == reasons.AGENT_ENDED):
         return None
     if result.failure is None:
-        return reasons.COMPLETED, "Success is proven", None
+        return reasons.COMPLETED, "The run succeeded", None
     return reason_of(result.failure.class_), result.failure.message, result.failure
 
 

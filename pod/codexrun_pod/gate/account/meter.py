@@ -275,7 +275,7 @@ def _charge_unmetered(
 def _charge(account: Account, used: Usage, pico: int, searches: int, prices: Prices) -> Account:
     price = prices.get(account.in_flight.model) if account.in_flight else None
     if price is not None and searches and price.search is None:
-        account = _without_price(account, "the fee of web_search")
+        account = _without_price(account, "web_search")
     fee = price.search or 0 if price else 0
     return replace(
         account,

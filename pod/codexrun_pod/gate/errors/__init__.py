@@ -101,8 +101,8 @@ def _words(*patterns: str) -> re.Pattern[str]:
 KINDS = (
     Kind(
         "policy",
-        "the provider's usage policy rejects the prompt or the answer; change the prompt or the"
-        " inputs, because a retry would be rejected again",
+        "the provider's usage policy rejects the prompt or the response; change the prompt or"
+            " the inputs, because a retry would be rejected again",
         codes=_codes(
             "bio_policy", "content_filter", "content_policy_violation", "contentpolicyviolation",
             "contentpolicyviolationerror", "cyber_policy", "invalid_prompt", "moderation_blocked",
@@ -135,8 +135,8 @@ KINDS = (
     ),
     Kind(
         "auth",
-        "check the key in the Secret that the chart's model.existingSecret or the job type's"
-        " modelSecretRef names, and whether it may use this model",
+        "check the API key in the Secret named in the chart's model.existingSecret or the job"
+            " type's modelSecretRef, and whether that key may use this model",
         codes=_codes("account_deactivated", "invalid_api_key"),
         statuses=frozenset({401, 403}),
     ),
@@ -162,9 +162,9 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "the endpoint does not accept a tool in the form that Codex sends (the type custom stands"
-        " for apply_patch, and namespace for an MCP server); use a later version of the endpoint's"
-        " software, or remove the tool from the job type's allowedTools or mcpServers",
+        "the endpoint does not accept a tool in the form that Codex sends (type custom is"
+            " apply_patch; type namespace is an MCP server); use a later version of the endpoint's"
+            " software, or remove the tool from the job type's allowedTools or mcpServers",
         words=_words(
             r"\btools[.\[]\d", r"'body', 'tools', \d", r"'type' of tool must",
             r"invalid value: 'tools\b", r"tool type\b.{0,80}not supported",
@@ -296,7 +296,7 @@ def _of_class(class_: Class) -> Kind:
 def _message(error: ErrorBody, status: int | None) -> str:
     message = error.message or "no message"
     if error.is_page:
-        message = f"a web page: {message}"
+        message = f"the response is a web page: {message}"
     if status is not None:
         return f"HTTP {status}: {message}"
     code = error.values.get("code") or "failed"
@@ -313,7 +313,7 @@ def _redirect(status: int, headers: Mapping[str, str]) -> UpstreamError:
         target = place + parts.path
     except ValueError:
         place = target = ""
-    message = f"HTTP {status}: a redirect to {target or 'nowhere'}"
+    message = f"HTTP {status}: a redirect to {target or 'an unknown address'}"
     if place and target.endswith("/responses"):
         base = target.removesuffix("/responses")
         advice = f"redirects are not followed; set model.upstreamURL to {base}"
@@ -369,7 +369,7 @@ def unreadable_head(host: str, *, is_too_large: bool) -> UpstreamError:
             "model_error",
             _short(f"the response from {host} is not HTTP"),
             retryable=False,
-            advice="check what the endpoint, or a proxy in front of it, sends as headers",
+            advice="check the headers that the endpoint, or a proxy in front of it, sends",
         )
     return UpstreamError(
         "model_error",

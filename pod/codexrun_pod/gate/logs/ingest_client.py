@@ -119,7 +119,9 @@ class IngestClient:
         try:
             return self._token_file.read_text().strip()
         except OSError as error:
-            raise Unavailable(f"no token at {self._token_file}: {error.strerror}") from error
+            raise Unavailable(
+                f"the token at {self._token_file} cannot be read: {error.strerror}"
+            ) from error
 
 
 def _reason(text: str) -> str:

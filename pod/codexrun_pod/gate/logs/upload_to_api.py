@@ -123,7 +123,7 @@ class Uploader:
                     f" {spool.size}"
                 )
             if stored.size == self.stored_bytes:
-                raise Unavailable("the REST API has no room for more log data")
+                raise Unavailable("the REST API has no space for more log data")
             # less than before where the api's disk lost its end: sent again
             self.stored_bytes = stored.size
         if (

@@ -78,7 +78,8 @@ class BodyReader:
             )
         if self._waiting >= MAX_WAITING_BODIES:
             raise BodyError(
-                503, f"{MAX_WAITING_BODIES} requests are already waiting; send one at a time"
+                503,
+                (f"{MAX_WAITING_BODIES} requests are already waiting; send one request at a time"),
             )
         arrived = time.monotonic()
         self._waiting += 1

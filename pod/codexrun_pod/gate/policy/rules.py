@@ -21,7 +21,9 @@ def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
     two things. A bytearray is emptied on the way."""
     if limits.stopping:
         return Denied(
-            "stopping", "the run is being stopped; no further model requests", final=False
+            "stopping",
+            "the run is being stopped; no further requests to the model are allowed",
+            final=False,
         )
     if limits.stopped is not None:
         return limits.stopped

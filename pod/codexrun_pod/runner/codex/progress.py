@@ -145,11 +145,18 @@ def find_failure(progress: Progress, codex_exit: CodexExit) -> Failure | None:
     if code is not None and code < 0:
         return Failure("agent_error", f"Codex was killed by signal {-code}: {stderr}")
     if code:
-        return Failure("agent_error", f"Codex exited with {code} before its turn ended: {stderr}")
-    missing = events.TURN_COMPLETED if not progress.turn_completed else "a final message"
+        return Failure(
+            "agent_error", f"Codex exited with code {code} before its turn ended: {stderr}"
+        )
+    missing = (
+        f"a {events.TURN_COMPLETED} event" if not progress.turn_completed else "a final message"
+    )
     return Failure(
         "silent_death",
-        f"Codex exited with 0 but without {missing}; nothing proves that it finished its work",
+        (
+            f"Codex exited with code 0 but without {missing}; nothing proves that it finished its"
+            " work"
+        ),
     )
 
 

@@ -59,7 +59,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ("PromptChecksumMismatch", "prompt.sha256", run(), kind(**names(sha256=OTHER)), prompt()),
     (
         "InvalidInputs",
-        "spec.inputs: the prompt has a placeholder {{name}}, but there is no input of that name",
+        "spec.inputs: the prompt has a placeholder {{name}}, but there is no input with that name",
         asks(inputs={}),
         needs({"properties": {"name": {}}}),
         prompt(),
@@ -104,7 +104,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ),
     (
         "UnknownPrice",
-        "spec.limits.maxCostCents: the fee of web_search",
+        "has no price for web_search",
         asks(limits={"maxCostCents": 9}),
         kind(allowedTools=["web_search"]),
         prompt(),
@@ -153,7 +153,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ),
     (
         "UnknownPrice",
-        'spec.model: the price of model "new" is not in the price table',
+        'has no price for model "new", and job type',
         run(),
         kind(model="new", requireKnownPrice=True),
         prompt(),
@@ -489,7 +489,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inputs", "reason", "words"),
     [
-        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON exceed the limit of 65536"),
+        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes, which exceeds the limit of 65536 bytes"),
         ({"a": nested(40)}, "InvalidInputs", "levels deep"),
     ],
     ids=["large", "deep"],
