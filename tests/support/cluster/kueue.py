@@ -170,6 +170,8 @@ class Queue:
         )
 
     def until_no_workload(self, run: Json) -> None:
+        """Wait until Kueue has nothing of the run; the garbage collector knows Workloads up to 30 s
+        after their definition is installed."""
         deadline = time.monotonic() + PATIENCE
         while left := self.workloads(run):
             assert time.monotonic() < deadline, left
