@@ -63,7 +63,7 @@ test-local: venv codex ## Those that start processes: a browser, the real Codex,
 	$(VENV)/bin/pytest -m local $(PARALLEL_LOCAL) $(PYTEST_ARGS)
 
 .PHONY: faults
-faults: venv ## The operator among faults of calls, lists, watches and, after `make up`, the node
+faults: venv ## The operator among faults of calls, lists and watches, of the node, and in Kueue
 	CODEXRUN_EXAMPLES=300 CODEXRUN_FAULTS=all $(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS) \
 	  $(foreach name,faults state_slots stale store queue_cost leader, \
 	    tests/unit/operator/test_$(name).py) \

@@ -4,18 +4,18 @@ from pathlib import Path
 from typing import Any
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.node.gobuild import find_go
+from codexrun_cluster.node.gobuild import build_foreign, foreign_program
 from codexrun_cluster.paths import Paths
 
 Json = dict[str, Any]
 
-KWOK = "v0.7.0"
+KWOK = ("sigs.k8s.io/kwok/cmd/kwok", "v0.7.0")
 NODES = 10
 PODS_PER_NODE = 2000
 
 
 def kwok_binary(paths: Paths) -> Path:
-    return paths.cache / "kwok" / KWOK / "kwok"
+    return foreign_program(paths, *KWOK)
 
 
 def build_kwok(paths: Paths, log: Log) -> None:
@@ -24,14 +24,7 @@ def build_kwok(paths: Paths, log: Log) -> None:
     Raises:
         LauncherError: Go or the module could not be had.
     """
-    binary = kwok_binary(paths)
-    if binary.exists():
-        return
-    partial = binary.parent / "partial"
-    env = {"GOBIN": str(partial), "CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local"}
-    log.run([find_go(paths, log), "install", f"sigs.k8s.io/kwok/cmd/kwok@{KWOK}"], env=env)
-    (partial / "kwok").replace(binary)
-    partial.rmdir()
+    build_foreign(paths, *KWOK, log)
 
 
 def node_objects() -> list[Json]:

@@ -41,7 +41,7 @@ def embedded_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
 
     def load(log: Log) -> str:
         buildah = Buildah(paths, log)
-        buildah.pause(gobuild.pause_binary(paths), pause)
+        buildah.program(pause, gobuild.pause_binary(paths), "/pause")
         notes = [buildah.load(name) for name in (pause, images["control"], images["agent"])]
         prune(buildah, {pause, *images.values()})
         return "; ".join(dict.fromkeys(notes))

@@ -95,20 +95,21 @@ class Buildah:
         self._from_scratch(
             name,
             tar,
+            "/",
             ["--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         )
         return name
 
-    def pause(self, program: Path, name: str) -> None:
-        """The image that holds a pod's network: one static program."""
-        self._from_scratch(name, program, ["--entrypoint", '["/pause"]'])
+    def program(self, name: str, program: Path, place: str) -> None:
+        """An image of one static program and nothing else."""
+        self._from_scratch(name, program, place, ["--entrypoint", json.dumps([place])])
 
-    def _from_scratch(self, name: str, content: Path, config: list[str]) -> None:
+    def _from_scratch(self, name: str, content: Path, place: str, config: list[str]) -> None:
         if name in self.names():
             return
         container = self.log.read(self._command("from", "scratch"), env=self.env).strip()
         try:
-            self.run("add", container, content, "/")
+            self.run("add", container, content, place)
             self.run("config", *config, container)
             self.run("commit", "--quiet", container, name)
         finally:

@@ -1,5 +1,6 @@
 """The node binary: one static Go build, kept in the cache by the hash of its sources."""
 
+import json
 import os
 import re
 import shutil
@@ -141,6 +142,40 @@ def _build(paths: Paths, binary: Path, package: str, flags: str, log: Log) -> st
     )
     os.replace(partial, binary)
     return "built"
+
+
+def foreign_program(paths: Paths, package: str, version: str) -> Path:
+    """Return where a program of somebody else's Go module is once it is built."""
+    name = package.rpartition("/")[2]
+    return paths.cache / name / version / name
+
+
+def build_foreign(paths: Paths, package: str, version: str, log: Log) -> Path:
+    """Build a program of somebody else's Go module unless the cache has it; return where it is.
+
+    Raises:
+        LauncherError: Go or the module could not be had.
+    """
+    program = foreign_program(paths, package, version)
+    if not program.exists():
+        partial = program.parent / "partial"
+        log.run(
+            [find_go(paths, log), "install", "-trimpath", "-ldflags=-s -w", f"{package}@{version}"],
+            env={**_ENV, "GOBIN": str(partial)},
+        )
+        (partial / program.name).replace(program)
+        partial.rmdir()
+    return program
+
+
+def module_folder(paths: Paths, module: str, version: str, log: Log) -> Path:
+    """Return where Go keeps the files of a module, which it downloads if it lacks them.
+
+    Raises:
+        LauncherError: Go or the module could not be had.
+    """
+    command = [find_go(paths, log), "mod", "download", "-json", f"{module}@{version}"]
+    return Path(json.loads(log.read(command, env=_ENV))["Dir"])
 
 
 def compiler_memory(meminfo: str, processors: int) -> int:
