@@ -1,6 +1,7 @@
 """`python3 -m codexrun_pod.gate`. The account is taken up before anything heavy is imported."""
 
 import contextlib
+import gc
 import os
 import sys
 
@@ -85,6 +86,7 @@ def main() -> int:
         attempt=settings.attempt,
     )
 
+    gc.freeze()  # what is imported stays: a collection need not look at it while a request waits
     asyncio.run(serve(ledger))
     return 0
 
