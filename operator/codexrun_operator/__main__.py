@@ -2,6 +2,7 @@
 lease or the process ends."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -196,6 +197,7 @@ def main() -> int:
         log.error("operator.misconfigured", extra=fields(error=str(error)))
         return 2
     logging.getLogger().setLevel(settings.log_level)
+    gc.freeze()  # what is imported stays: no collection need look at it
     return asyncio.run(run(settings))
 
 

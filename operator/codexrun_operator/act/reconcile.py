@@ -43,7 +43,9 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kube = kube
-        self.queue = WorkQueue(self.reconcile, workers=workers)
+        self.queue = WorkQueue(
+            self.reconcile, workers=workers, is_urgent=lambda key: self.cache.stop_is_due(key)
+        )
         self.price_file = PriceFile(settings.prices_file)
         self.cache = Cache(
             enqueue=self.queue.add,

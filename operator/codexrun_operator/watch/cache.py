@@ -122,6 +122,12 @@ class Cache:
             or self.scheduler.may_start(run)
         )
 
+    def stop_is_due(self, key: Key) -> bool:
+        """Return whether the key is a run that was cancelled, and whose stop has not begun: what
+        follows from other stops can wait for it."""
+        run = self.runs.get(key.name) if key.kind is Kind.RUN else None
+        return bool(run and run.spec.cancel and run.status.phase is not Phase.STOPPING)
+
     def _waiting_reason(self, job_type: str) -> str | None:
         """The reason that every run in the queue is to have; None if each has its own."""
         resource = self.job_types.get(job_type)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RESYNC_SECONDS = 60.0
 FIRST_RESYNC_SECONDS = 2.0  # until the first list is complete: nothing is decided before
+STORED_AT_ONCE = 500
 UNKNOWN_RUN_SECONDS = (
     30.0  # seconds after its creation that a run may be unknown without anybody being blamed
 )
@@ -75,22 +76,26 @@ class Resync:
         for name in cache.job_types:
             # prices change by a file and by the calendar, and nothing tells
             self._queue.add(Key(Kind.JOB_TYPE, name))
-        live: list[CodexRun] = []
+        news: list[CodexRun] = []  # as a rule none: kopf has told of them
         uids = set()
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
             version = version_of(page)
             path = self._kube.runs
             check_not_restored(path, known=known[path], listed=version)
             for item in page["items"]:
-                uids.add(item["metadata"]["uid"])
-                with _reading("codexrun", item):
-                    live.append(read_run(item))
+                uid = item["metadata"]["uid"]
+                uids.add(uid)
+                if cache.runs.is_news(uid, version_of(item)):
+                    with _reading("codexrun", item):
+                        news.append(read_run(item))
         # The first list comes before kopf could tell anything.
-        unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
+        unknown = [run for run in news if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
-        for run in sorted(live, key=queue_key):
+        for number, run in enumerate(sorted(news, key=queue_key)):
             with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
                 cache.store_run(run)
+            if number % STORED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # lease, health and watches come first
         cache.replace_runs(uids, version)
         cache.drop_ended()
         cache.enqueue_strays()

@@ -23,12 +23,21 @@ K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
-    """Calls `handle(key)` for every key added; first in, first out."""
+    """Calls `handle(key)` for every key added; first in, first out, but what is urgent first."""
 
-    def __init__(self, handle: Callable[[K], Awaitable[None]], *, workers: int) -> None:
+    def __init__(
+        self,
+        handle: Callable[[K], Awaitable[None]],
+        *,
+        workers: int,
+        is_urgent: Callable[[K], bool] = lambda _: False,
+    ) -> None:
+        """is_urgent: asked whenever a key is added."""
         self._handle = handle
         self._workers = workers
-        self._ready: deque[K] = deque()
+        self._is_urgent = is_urgent
+        self._urgent: dict[K, None] = {}
+        self._ready: deque[K] = deque()  # and what has become urgent since
         self._queued: dict[K, float] = {}  # key -> when it was added, monotonic
         self._running: set[K] = set()
         self._again: set[K] = set()
@@ -40,10 +49,25 @@ class WorkQueue(Generic[K]):
         """Queue a key, once; one that is being handled is handled again afterwards."""
         if key in self._running:
             self._again.add(key)
+            return
+        if self._is_urgent(key):
+            self._urgent[key] = None
         elif key not in self._queued:
-            self._queued[key] = time.monotonic()
             self._ready.append(key)
-            self._wake.set()
+        self._queued.setdefault(key, time.monotonic())
+        self._wake.set()
+
+    def take(self) -> K | None:
+        """Take the next key out of the queue; None if it is empty."""
+        while self._urgent or self._ready:
+            if self._urgent:
+                key = next(iter(self._urgent))
+                del self._urgent[key]
+            else:
+                key = self._ready.popleft()
+            if self._queued.pop(key, None) is not None:
+                return key
+        return None
 
     def add_later(self, key: K, seconds: float) -> None:
         """Add after `seconds`; of several timers of a key the earliest stays."""
@@ -84,16 +108,14 @@ class WorkQueue(Generic[K]):
 
     async def _work(self) -> None:
         while True:
-            while not self._ready:
+            while not self._queued:
                 self._wake.clear()
                 await self._wake.wait()
             # A look that had to wait for nothing has not given way to anybody: lease, health and
             # watches come first.
             await asyncio.sleep(0)
-            if not self._ready:
+            if (key := self.take()) is None:
                 continue
-            key = self._ready.popleft()
-            self._queued.pop(key, None)
             self._running.add(key)
             try:
                 await self._handle(key)

@@ -276,9 +276,7 @@ class SmallCluster(RuleBasedStateMachine):
                     del queue._timers[key]
                     if key.kind is not Kind.EXPIRY:
                         queue.add(key)
-                keys = list(queue._ready)
-                queue._ready.clear()
-                queue._queued.clear()
+                keys = list(iter(queue.take, None))
                 if not keys:
                     return
                 for key in keys:
@@ -297,7 +295,7 @@ class SmallCluster(RuleBasedStateMachine):
     def busy(self, keys: list[Key]) -> bool:
         """Whether anything but the clock is left to move; a second look without any change would
         only repeat itself."""
-        now = (self.kube.version, len(self.kube.calls), len(self.reconciler.queue._ready))
+        now = (self.kube.version, len(self.kube.calls), self.reconciler.queue.depth)
         before = getattr(self, "progress", None)
         self.progress = now
         return before != now

@@ -65,9 +65,7 @@ class Operator:
         await self.settle()
 
     async def settle(self) -> None:
-        while self.queue._ready:
-            key = self.queue._ready.popleft()
-            self.queue._queued.pop(key, None)
+        while (key := self.queue.take()) is not None:
             self.looks[key.kind] += 1
             await self.reconciler.reconcile(key)
             for job in self.kube.items(self.kube.jobs):

@@ -195,8 +195,8 @@ async def test_a_conflict_that_reading_again_does_not_explain_is_tried_later(
     operator.apply(run_json(version=90))
     older = run_json(version=40)
     operator.kube.put("codexruns", older)
-    operator.reconciler.queue._ready.clear()
-    operator.reconciler.queue._queued.clear()
+    while operator.reconciler.queue.take() is not None:
+        pass
     await operator.look()
     assert operator.reconciler.queue.depth == 0
     assert 0 < operator.later[run_key(UID)] <= 5
@@ -691,7 +691,8 @@ async def test_what_an_action_does_not_find_is_asked_for_after_a_pause(operator:
         await operator.look()
         operator.reconciler.queue.forget(run_key(UID))
     assert operator.stored()["phase"] == "Stopping"
-    operator.reconciler.queue._queued.clear()
+    while operator.reconciler.queue.take() is not None:
+        pass
     await operator.look()
     assert operator.reconciler.queue.depth == 0
     assert operator.later[run_key(UID)] >= 1

@@ -108,7 +108,7 @@ class Cluster:
         return found
 
     async def settle(self) -> None:
-        while self.queue._ready or self.queue._running:
+        while self.queue.depth or self.queue._running:
             assert (
                 len(self.cache.ledger.holders["hello"])
                 <= self.cache.job_types["hello"].spec.concurrency_limit

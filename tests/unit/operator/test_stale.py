@@ -10,8 +10,12 @@ from builders import NOON, TEXT, UID, by, kind_json, prompt_json, run_json, stam
 from fake_kube import FakeKube
 
 from codexrun_core.errors import EtcdRestored, Unavailable
+from codexrun_core.resources import CodexRun
 from codexrun_operator.act.reconcile import Reconciler
+from codexrun_operator.decide.run_reader import read_run
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch import resync
+from codexrun_operator.watch.keys import Kind, run_key
 from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
@@ -53,9 +57,7 @@ class Operator:
         return changed
 
     async def drain(self) -> None:
-        while self.queue._ready:
-            key = self.queue._ready.popleft()
-            self.queue._queued.pop(key, None)
+        while (key := self.queue.take()) is not None:
             await self.reconciler.reconcile(key)
 
     def run(self) -> Json:
@@ -157,6 +159,41 @@ async def test_a_list_that_is_older_than_a_rejection_starts_nothing(operator: Op
     await operator.drain()
     assert operator.run()["status"]["phase"] == "Rejected"
     assert operator.jobs() == []
+
+
+async def test_a_list_reads_only_what_the_watch_has_not_told(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All live runs are listed every minute: twice in memory, they were most of the operator's."""
+    read: list[str] = []
+
+    def reading(item: Json) -> CodexRun:
+        read.append(item["metadata"]["name"])
+        return read_run(item)
+
+    monkeypatch.setattr(resync, "read_run", reading)
+    known = operator.kube.put("codexruns", run_json())
+    operator.kube.put("codexruns", run_json(uid=OTHER, name="other"))
+    operator.cache.update_run(known)
+    await operator.resync.sync()
+    assert read == ["other"]
+    assert set(operator.cache.runs) == {UID, OTHER}
+    await operator.resync.sync()
+    assert read == ["other"]
+
+
+async def test_a_cancel_is_looked_at_before_what_else_waits(operator: Operator) -> None:
+    operator.cache.update_run(run_json("Running"))
+    operator.cache.update_run(run_json("Running", uid=OTHER, name="other", version=8))
+    cancelled = run_json("Running", uid=OTHER, name="other", version=9, cancel=by())
+    operator.cache.update_run(cancelled)
+    keys = [key for key in iter(operator.queue.take, None) if key.kind is Kind.RUN]
+    assert keys == [run_key(OTHER), run_key(UID)]
+    stopping = run_json("Stopping", uid=OTHER, name="other", version=10, cancel=by())
+    for item in (run_json("Running", version=11), stopping):
+        operator.cache.update_run(item)
+    keys = [key for key in iter(operator.queue.take, None) if key.kind is Kind.RUN]
+    assert keys == [run_key(UID), run_key(OTHER)], "what follows from the stop has no hurry"
 
 
 async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(
@@ -307,8 +344,8 @@ async def test_of_a_run_that_is_over_an_ended_job_or_pod_is_never_kept(
     cache = operator.cache
     if listed:
         await operator.resync.sync()
-    operator.queue._ready.clear()
-    operator.queue._queued.clear()
+    while operator.queue.take() is not None:
+        pass
     cache.update_job(job_json(status=COMPLETE))
     cache.update_pod(pod_json("Succeeded"))
     assert (len(cache.all_jobs), len(cache.all_pods)) == ((0, 0) if listed else (1, 1))

@@ -150,9 +150,7 @@ class Operator:
 
     async def settle(self) -> None:
         queue = self.reconciler.queue
-        while queue._ready:
-            key = queue._ready.popleft()
-            queue._queued.pop(key, None)
+        while (key := queue.take()) is not None:
             await self.reconciler.reconcile(key)
 
     async def until(self, seconds: float) -> None:
@@ -375,7 +373,7 @@ async def test_a_warning_about_another_s_pod_is_nothing_here() -> None:
     operator.pod(0, {"phase": "Pending"})
     await operator.settle()
     operator.cache.update_warning(warning("pod-2", "theirs", 5))
-    assert not operator.reconciler.queue._ready
+    assert operator.reconciler.queue.depth == 0
     await operator.settle()
     assert operator.status()["reason"] == "Starting"
 

@@ -45,6 +45,24 @@ async def test_first_in_first_out_and_once() -> None:
     assert seen == ["a", "b", "c"]
 
 
+async def test_what_is_urgent_goes_first_and_is_handled_once() -> None:
+    seen: list[str] = []
+    urgent = {"x", "y"}
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+
+    queue = WorkQueue(handle, workers=1, is_urgent=urgent.__contains__)
+    for key in "abxcy":
+        queue.add(key)
+    urgent.add("c")
+    queue.add("c")  # it has become urgent while it waits
+    assert queue.depth == 5
+    async with working(queue):
+        await until(lambda: queue.depth == 0)
+    assert seen == ["x", "y", "c", "a", "b"]
+
+
 async def test_one_worker_at_a_time_for_a_key_and_again_if_it_changed_meanwhile() -> None:
     busy = 0
     most = 0
