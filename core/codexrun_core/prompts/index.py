@@ -267,8 +267,8 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         text = file.read_bytes()
     except OSError as error:
         return None, [
-            f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the"
-            " path"
+            f"{field}.path: {path} cannot be read ({error.strerror}); add the file, correct the"
+            " path, or make the file readable"
         ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]

@@ -166,10 +166,17 @@ class EnvSource(Part):
     )
 
     secret_key_ref: Annotated[
-        SecretKeyRef | None, Field(description="A Secret; the value is masked in all output.")
+        SecretKeyRef | None,
+        Field(
+            description=(
+                "A key of a Secret; the value is masked in all output if it has at least 6"
+                " characters."
+            )
+        ),
     ] = None
     config_map_key_ref: Annotated[
-        ConfigMapKeyRef | None, Field(description="A ConfigMap; the value is not masked.")
+        ConfigMapKeyRef | None,
+        Field(description="A key of a ConfigMap; the value is not masked."),
     ] = None
 
 
@@ -177,7 +184,8 @@ EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*
 
 
 class EnvVar(Part):
-    """An environment variable of the agent. A value from a Secret is masked in all output."""
+    """An environment variable of the agent. A value from a Secret is masked in all output if it has
+    at least 6 characters."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -318,8 +326,9 @@ class PodTemplate(Part):
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.podTemplate.labels may not use the prefixes codexrun.dev/ and"
-                        " app.kubernetes.io/, which codexrun sets; choose another prefix",
+                        "spec.podTemplate.labels may not contain keys with the prefix codexrun.dev/"
+                        " or app.kubernetes.io/, because codexrun sets those labels; choose another"
+                        " prefix",
                     )
                 ]
             },
@@ -646,8 +655,9 @@ class JobTypeSpec(Part):
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.propagateLabels may not contain keys with the prefixes codexrun.dev/"
-                        " and app.kubernetes.io/, which codexrun sets; remove them",
+                        "spec.propagateLabels may not contain keys with the prefix codexrun.dev/ or"
+                        " app.kubernetes.io/, because codexrun sets those labels; remove these"
+                        " keys",
                     )
                 ],
             },

@@ -53,17 +53,17 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     if source.prompt_sha256 is None:
         return f"spec.retryOf.resume: the earlier run never started and has no thread; {ADVICE}"
     differences = (
-        ("job type", source.job_type, run.job_type),
-        ("prompt's sha256", source.prompt_sha256, run.prompt_sha256),
-        ("model", source.model, run.model),
-        ("workspace", _workspace(source.git), _workspace(run.git)),
+        ("job type", "job type", source.job_type, run.job_type),
+        ("checksum of the prompt", "prompt", source.prompt_sha256, run.prompt_sha256),
+        ("model", "model", source.model, run.model),
+        ("workspace", "workspace", _workspace(source.git), _workspace(run.git)),
     )
-    for name, earlier, own in differences:
+    for name, part, earlier, own in differences:
         if earlier != own:
             return (
                 f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, but that of"
                 f" this run is {own}; a thread can only be resumed with the same job type,"
-                f" prompt, model and workspace. Use the earlier run's {name}, or {ADVICE}"
+                f" prompt, model and workspace. Use the earlier run's {part}, or {ADVICE}"
             )
     return None
 
@@ -71,4 +71,4 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
 def _workspace(git: GitWorkspace | None) -> str:
     if git is None:
         return "empty"
-    return f"{git.url} at {git.ref or 'its default branch'}"
+    return f"{git.url} at {git.ref or 'the default branch'}"

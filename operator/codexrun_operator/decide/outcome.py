@@ -237,7 +237,8 @@ def evicted(pod: Pod) -> Failure | None:
             FailureClass.STORAGE if about_disk else FailureClass.EVICTED,
             f"Evicted by the kubelet: {pod.message}"
             + (
-                "; raise the limits in the job type's spec.sizes, or have the agent write less"
+                "; raise spec.sizes or resources.limits.ephemeral-storage in the job type, or have"
+                " the agent write less"
                 if about_disk
                 else ""
             ),

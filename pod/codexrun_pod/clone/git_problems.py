@@ -83,7 +83,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         )
     if UNKNOWN_CA.search(stderr):
         return GitProblem(
-            f"{url} has a certificate from an unknown CA; add the CA to the chart's git.caBundle"
+            f"the certificate of {url} cannot be verified ({last}); if it comes from a private CA,"
+            " add that CA to the chart's git.caBundle"
         )
     if re.search(r"not found|returned error: 404", stderr):
         return GitProblem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -128,10 +129,9 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     try:
         ended = supervisor.run(prompt, environ, time_limits, thread)
     except OSError as error:
-        message = (
-            f"Codex cannot be started: {error.filename or settings.codex}: {error.strerror};"
-            " check that the image is built for this CPU architecture"
-        )
+        message = f"Codex cannot be started: {error.filename or settings.codex}: {error.strerror}"
+        if error.errno == errno.ENOEXEC:
+            message += "; use an image that is built for the CPU architecture of the node"
         raise CannotStartError("config", message) from error
     return _end(log, report, supervisor, ended, find_failure(supervisor.progress, ended))
 

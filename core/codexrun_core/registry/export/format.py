@@ -81,7 +81,7 @@ class Reader:
         except (ValueError, RecursionError):
             raise self._bad("not JSON; the file was changed or truncated") from None
         if not isinstance(value, dict):
-            raise self._bad("not an object")
+            raise self._bad("not a JSON object; this is not a file written by codexrun export")
         if self._number == 1:
             self._check_head(value)
             return None
@@ -97,8 +97,9 @@ class Reader:
             )
         if head.get("version") != VERSION:
             raise self._bad(
-                f"the file has version {head.get('version')!r}, but this version of codexrun reads"
-                f" only {VERSION}; import the file with the version of codexrun that wrote it"
+                f"the file has format version {head.get('version')!r}, but this codexrun reads"
+                f" only format version {VERSION}; import the file with the version of codexrun that"
+                " wrote it"
             )
 
     def _check_end(self, end: Any) -> None:
@@ -112,7 +113,9 @@ class Reader:
 
     def _entry(self, value: dict[str, Any]) -> Entry:
         if unknown := sorted(set(value) - {"run", "events"}):
-            raise self._bad(f"{unknown[0]} is not a valid field of a line; use run and events")
+            raise self._bad(
+                f"{unknown[0]} is not a valid field of a line; only run and events are allowed"
+            )
         run = self._record("run", value.get("run"), RunRecord, _RUNS.validate_python)
         given = value.get("events", [])
         if not isinstance(given, list):
@@ -133,7 +136,7 @@ class Reader:
         if unknown := sorted(set(value) - known):
             raise self._bad(
                 f"{place}.{unknown[0]} is unknown to this version of codexrun; import the file with"
-                " the version that wrote it, or a later one"
+                " the version of codexrun that wrote it, or a later one"
             )
         try:
             record = validate(value)

@@ -129,7 +129,7 @@ def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
         return None
     message = (
         f'spec.jobType: there is no job type "{snapshot.run.spec.job_type}" in this namespace;'
-        " `kubectl get codexjobtypes` lists them"
+        " `kubectl get codexjobtypes` lists the job types"
     )
     return _wait_then_reject(snapshot, reasons.JOB_TYPE_NOT_FOUND, message, now)
 

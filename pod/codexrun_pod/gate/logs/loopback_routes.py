@@ -65,7 +65,7 @@ class LoopbackRoutes:
         except (ValueError, RecursionError) as error:
             return _error(400, str(error))
         except OSError as error:
-            return _error(507, error.strerror or "no space left")
+            return _error(507, error.strerror or "the gate has no space left")
         return web.json_response({})
 
     async def log(self, request: web.Request) -> web.Response:
@@ -90,9 +90,8 @@ class LoopbackRoutes:
         """PUT /artifacts/<name>: the names of `AGENT_ARTIFACTS`, and nothing else."""
         name = request.match_info["name"]
         if name not in AGENT_ARTIFACTS:
-            return _error(
-                404, f"there is no such artifact; use {', '.join(sorted(AGENT_ARTIFACTS))}"
-            )
+            names = ", ".join(sorted(AGENT_ARTIFACTS))
+            return _error(404, f"{name!r} is not the name of an artifact; use {names}")
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
             return _error(413, f"{name} is larger than {MAX_ARTIFACT_BYTES[name]} bytes")
         try:
@@ -107,7 +106,7 @@ class LoopbackRoutes:
         except TooLarge as error:
             return _error(413, str(error))
         except OSError as error:
-            return _error(507, error.strerror or "no space left")
+            return _error(507, error.strerror or "the gate has no space left")
         if self.uploader is not None:
             self.uploader.notify()
         return web.json_response({})

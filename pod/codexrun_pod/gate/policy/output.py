@@ -55,7 +55,9 @@ def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
     except RecursionError:
         return OutputVerdict(False, TOO_DEEP, "", digest)
     except ValueError as error:
-        return OutputVerdict(False, f"is not JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest)
+        return OutputVerdict(
+            False, f"cannot be read as JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest
+        )
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return OutputVerdict(

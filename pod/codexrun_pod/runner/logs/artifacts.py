@@ -70,7 +70,7 @@ def _artifacts(
             limit = MAX_ARTIFACT_BYTES[PATCH]
             made = patch(checkout, settings.workspace, settings.tmp, limit, text=log.mask.active)
             if made.lacks:
-                log_left_out(log, PATCH, f"it lacks {made.lacks}")
+                log_left_out(log, PATCH, f"the patch lacks {made.lacks}")
             if (reason := _reason_to_withhold(made, log.mask, limit)) is None:
                 yield PATCH, made.content
             else:
