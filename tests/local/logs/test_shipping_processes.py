@@ -277,7 +277,7 @@ FORGED = (
     ("recorded", "problem"),
     [
         ({"job_type": "fix-failing-test"}, "the job type of the earlier run is fix-failing-test"),
-        ({"prompt_sha256": "b" * 64}, "the prompt's sha256"),
+        ({"prompt_sha256": "b" * 64}, "the checksum of the prompt"),
         ({"model": "gpt-5.5-mini"}, "the model"),
         ({"spec": {"workspace": {"git": {"url": "https://git.example/evil"}}}}, "the workspace"),
     ],

@@ -361,7 +361,7 @@ NO_STREAMS = [
         "a whole response, which is paid",
         "application/json",
         json.dumps({"object": "response", "usage": USAGE}),
-        b"must respond with an event stream",
+        b"the response is not an event stream",
         120,
     ),
 ]

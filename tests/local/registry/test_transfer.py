@@ -121,9 +121,9 @@ WRONG = [
     (
         "a newer file",
         HEAD.replace(b": 1", b": 2"),
-        "line 1: the file has version 2, but this version of codexrun reads only 1",
+        "line 1: the file has format version 2, but this codexrun reads only format version 1",
     ),
-    ("a list", HEAD + b"[]\n", "line 2: not an object"),
+    ("a list", HEAD + b"[]\n", "line 2: not a JSON object"),
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
     ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a valid field of a line"),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),

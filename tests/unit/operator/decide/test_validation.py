@@ -565,7 +565,7 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
         earlier(
             status=USED | {"prompt": {**USED["prompt"], "sha256": OTHER}}  # type: ignore[dict-item]
         ),
-        "the prompt's sha256",
+        "the checksum of the prompt",
     ),
     ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
     ("a repository", resumes(workspace=REPOSITORY), earlier(), "the workspace"),
