@@ -76,7 +76,7 @@ async def clean_up(
     if not (body.dry_run or body.force) and before > datetime.now(UTC) - SHORTEST_AGE:
         detail = (
             f"older_than: {body.older_than} would remove runs that ended within the last hour; use"
-            " a longer time, or set force"
+            " a greater age or an earlier time, or set force"
         )
         raise invalid(detail, FieldError(pointer="/older_than", detail=detail))
     if body.dry_run:

@@ -195,7 +195,8 @@ async def list_runs(
     except InvalidPageToken as error:
         detail = (
             str(error)
-            or "this token belongs to a list with other filters, or was not issued by this server"
+            or "this page token belongs to a list with other filters, or was not issued by this"
+            " server; leave it out to start from the first page"
         )
         raise Problem(
             400,

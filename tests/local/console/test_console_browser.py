@@ -497,7 +497,7 @@ async def test_a_line_has_a_link_and_a_search_its_matches(console: Console, visi
     assert await page.locator("#L1500.at").count() == 1
     await page.fill("#log-q", "NEEDLE")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits")).to_have_text("5 lines")
+    await expect(page.locator("#log-hits")).to_have_text("5 matching lines")
     await page.locator("#log").focus()
     await page.keyboard.press("n")
     await expect(page).to_have_url(re.compile("q=NEEDLE.*#L"))

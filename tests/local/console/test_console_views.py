@@ -528,7 +528,9 @@ def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("detail", "wanted"),
     [
-        ('there is no run "x"; GET /runs lists them', 'There is no run "x".'),
+        ('there is no run "x"; GET /runs lists the runs', 'There is no run "x".'),
+        ('no artifact "x"; GET /runs/1/artifacts lists its artifacts', 'No artifact "x".'),
+        ("the request is not valid; `errors` says where", "The request is not valid."),
         ("the registry is unavailable; try again", "The registry is unavailable; try again."),
         ("Session expired.", "Session expired."),
         ("spec.inputs: 'focus' is missing", "spec.inputs: 'focus' is missing."),

@@ -29,8 +29,8 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSErr
 
 # What the api advises callers of REST; the hints below are for people at a terminal.
 _HTTP_ADVICE = re.compile(
-    r"; (?:GET /\S+ lists them|/openapi\.json lists the paths and their methods|`errors` says where"
-    r"|send `Authorization: [^`]*`)$"
+    r"; (?:GET /\S+ lists [a-z ]+|/openapi\.json lists the paths and their methods"
+    r"|`errors` says where|send `Authorization: [^`]*`)$"
 )
 
 
