@@ -420,8 +420,8 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         if name not in LIMIT_NAMES or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is not a valid limit; write NAME=N, where NAME is one of'
-                f" {', '.join(LIMIT_NAMES)}",
+                f'"{value}" is not a valid limit; write NAME=N, where N is a whole number above 0'
+                f" and NAME is one of {', '.join(LIMIT_NAMES)}",
                 param_hint="--limit",
             )
         by_name[name] = int(number)
@@ -497,7 +497,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         if str(file) == "-":
             if sys.stdin is None:
-                raise typer.BadParameter("stdin is closed", param_hint="-f")
+                raise typer.BadParameter("stdin is closed; name a file", param_hint="-f")
             text = sys.stdin.read()
         else:
             text = file.read_text(encoding="utf-8")

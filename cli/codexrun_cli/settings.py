@@ -85,8 +85,9 @@ def read(file: Path) -> dict[str, str]:
         raise CommandError(
             Code.FAILED, f"{file}: not valid YAML: {' '.join(str(error).split())}"
         ) from None
-    unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
-    if not isinstance(values, dict) or unknown:
+    if not isinstance(values, dict):
+        raise CommandError(Code.FAILED, f"{file}: must contain settings as KEY: VALUE lines")
+    if unknown := [key for key in values if key not in KEYS]:
         raise CommandError(
             Code.FAILED, f"{file}: {unknown[0]}: unknown setting; use {', '.join(KEYS)}"
         )

@@ -28,7 +28,10 @@ def print_versions(ctx: typer.Context) -> None:
         crds = _of_cluster(settings)
         output.write(f"crd      {crds or 'unknown'}\n")
         if crds and API_VERSION not in crds:
-            say(f"this client supports only {API_VERSION}; update the client or the chart")
+            say(
+                f"the cluster has codexrun.dev {crds}, but this client supports only {API_VERSION};"
+                " update the client or the chart"
+            )
         return
     try:
         from codexrun_cli.transports.rest.http import Http

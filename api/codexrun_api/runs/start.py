@@ -288,7 +288,9 @@ async def _wait_for_verdict(
         if _has_verdict(newest):
             return newest
         if followed.gone:
-            raise Problem(409, "run-deleted", "the run was deleted before the operator had responded")
+            raise Problem(
+                409, "run-deleted", "the run was deleted before the operator had responded"
+            )
         try:
             if reject:
                 await services.kube.delete(path, uid=uid, version=newest.metadata.resource_version)

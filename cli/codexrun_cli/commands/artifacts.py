@@ -11,7 +11,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Json
 from codexrun_cli.output.table import Column
 
-SUBJECT = "artifacts"
+SUBJECT = "`codexrun artifacts`"
 
 
 def artifacts(
@@ -54,7 +54,7 @@ def artifacts(
         if not download and not everything:
             output.emit(listed, _kind(), output_format, context.out(ctx))
             if not listed and output_format.human:
-                say(f"{run['name']} left no artifacts")
+                say(f"{run['name']} has no artifacts")
             return
         wanted = names if everything else list(dict.fromkeys(download or ()))
         for artifact in wanted:
@@ -62,7 +62,9 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it has none",
+                    hint=(
+                        f"the run has {', '.join(names)}" if names else "the run has no artifacts"
+                    ),
                 )
         for artifact in wanted:
             file = directory / artifact

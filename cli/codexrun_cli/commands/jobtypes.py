@@ -9,7 +9,7 @@ import typer
 from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import CommandError, fail, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.output.table import Column, printable
+from codexrun_cli.output.table import Column, counted, printable
 from codexrun_cli.transports.schemas import JobType
 
 app = typer.Typer(
@@ -116,7 +116,7 @@ def validate(
             problems += error.problems
     if problems:
         fail(*problems)
-    output.write(f"{len(files)} job type{'' if len(files) == 1 else 's'}: valid\n")
+    output.write(f"{counted(len(files), 'job type')}: valid\n")
 
 
 def _inputs(schema: Mapping[str, Any]) -> list[str]:

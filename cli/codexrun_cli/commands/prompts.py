@@ -10,7 +10,7 @@ from codexrun_cli import completion, context, options, output, prompt_source
 from codexrun_cli.errors import CommandError, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Json
-from codexrun_cli.output.table import Column
+from codexrun_cli.output.table import Column, counted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -95,7 +95,7 @@ def verify(
             fail(*problems)
     texts = len(folder.index.all())
     job_types = len(folder.job_types)
-    typer.echo(f"OK: {_count(texts, 'prompt version')}, {_count(job_types, 'job type')}")
+    typer.echo(f"OK: {counted(texts, 'prompt version')}, {counted(job_types, 'job type')}")
 
 
 FOLDER_HELP = "Read this directory instead of the cluster."
@@ -129,7 +129,7 @@ def list_prompts(
 
 @app.command("show")
 def show(ctx: typer.Context, prompt: Prompt, folder: From = None) -> None:
-    """Print a version's text; default: the newest version."""
+    """Print the text of a prompt version; default: the newest version."""
     output.write(prompt_source.read_text(ctx, prompt, folder)[1])
 
 
@@ -234,10 +234,6 @@ def _read(file: Path) -> str:
         return data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 _KIND = output.Kind[Json](

@@ -90,8 +90,8 @@ def retry(
             return
         if following.mode != "detach":
             usage(
-                "--wait, --watch and --follow work with one run only; wait for several with"
-                " `codexrun wait`"
+                "--wait, --watch and --follow need a single run, given by name, and no --dry-run;"
+                " to wait for several runs, use `codexrun wait`"
             )
         skipped = {} if everything or names else futile(runs, _retries(transport, runs))
         results = [

@@ -85,5 +85,5 @@ def _last_lines(transport: Transport, run: Run) -> None:
     lines = [line.plain() for raw in text.splitlines() for line in reader.read(raw)]
     if lines:
         output.write(
-            "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])
+            "\nThe end of the run's log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])
         )

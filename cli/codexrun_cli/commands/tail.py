@@ -50,7 +50,7 @@ def tail(
                 transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
             )
             if not runs:
-                say("nothing is running")
+                say("no run is starting, running or stopping")
                 return
         terminal = context.out(ctx)
         output_lock = threading.Lock()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from codexrun_cli.doctor.findings import CHART, Get, Json, attempt, failed, install, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output.table import counted
 from codexrun_core.runs.label_keys import RUN_NAME_LABEL
 
 Change = Callable[[str], str]  # the command that sets a value of the chart
@@ -114,7 +115,7 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
         return note("ca", f"ConfigMap {name} cannot be read: {body.detail}")
     text = (body.get("data") or {}).get(key)
     if text is None:
-        return failed("ca", f"ConfigMap {name} has no {key}", replace)
+        return failed("ca", f'ConfigMap {name} has no entry "{key}"', replace)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=text)
@@ -123,9 +124,11 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
         count = 0
     if not count:
         return failed(
-            "ca", (f"{key} of ConfigMap {name} contains no CA certificate in PEM format"), replace
+            "ca",
+            f'the entry "{key}" of ConfigMap {name} contains no CA certificate in PEM format',
+            replace,
         )
-    return ok("ca", f"{count} certificates in ConfigMap {name}")
+    return ok("ca", f"ConfigMap {name} contains {counted(count, 'CA certificate')}")
 
 
 def _keys(
@@ -139,7 +142,7 @@ def _keys(
     if not default and (not own or len(own) < len(job_types)):
         yield note(
             "key",
-            "no Secret is set: requests to the model carry no API key",
+            "model.existingSecret is not set, so requests to the model carry no API key",
             change("model.existingSecret=NAME"),
         )
     for secret in filter(None, (default, *sorted(own))):
@@ -154,8 +157,8 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
             return failed("key", f"Secret {secret} does not exist", fix)
         return note("key", f"cannot tell whether Secret {secret} exists: {body.detail}")
     if "api-key" not in (body.get("data") or {}):
-        return failed("key", f"Secret {secret} has no api-key", fix)
-    return ok("key", f"Secret {secret} has an api-key")
+        return failed("key", f'Secret {secret} has no entry "api-key"', fix)
+    return ok("key", f'Secret {secret} has an entry "api-key"')
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
@@ -175,11 +178,11 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     "pulls",
                     f"pod {pod['metadata']['name']}: {waiting['reason']}:"
                     f" {waiting.get('message', '')}",
-                    "check that the nodes can reach the image registry; correct agentImage or"
-                    " spec.image, or add imagePullSecrets",
+                    "check that the nodes can reach the image registry; correct the image in the"
+                    " chart or in the job type's spec.image, or add imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"none of the {len(listing)} pods is waiting for an image")
+    yield ok("pulls", "no pod of a run fails to pull an image")
 
 
 def _metrics(get: Get, namespace: str, change: Change) -> Json:
@@ -188,8 +191,8 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
     if isinstance(group, CommandError):
         return note(
             "metrics",
-            "no Prometheus Operator in this cluster; scrape the ports named metrics, or install"
-            " the Prometheus Operator and then run",
+            "there is no Prometheus Operator in this cluster; scrape the ports named metrics, or"
+            " install the Prometheus Operator and then run the command below",
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
@@ -204,4 +207,4 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
             "the cluster has a Prometheus Operator, but no ServiceMonitor for codexrun",
             fix,
         )
-    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']}")
+    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']} exists")

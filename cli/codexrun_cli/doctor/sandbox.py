@@ -37,18 +37,21 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
             "sandbox",
             f"cannot tell which Pod Security Standard the namespace enforces: {body.detail}",
         )
-    enforced = (body["metadata"].get("labels") or {}).get(
-        "pod-security.kubernetes.io/enforce", "nothing"
-    )
+    enforced = (body["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce")
     if enforced != "restricted":
+        enforces = f'enforces "{enforced}"' if enforced else "enforces none"
         return note(
             "sandbox",
             'the pod is the sandbox; the pods of runs meet the Pod Security Standard "restricted",'
-            f" but the namespace enforces {enforced}, so other pods may have more rights",
+            f" but the namespace {enforces}, so other pods may have more rights",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
     note_on_own = "" if own else "; no job type uses Codex's own sandbox"
-    return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
+    return ok(
+        "sandbox",
+        'the pod is the sandbox; the namespace enforces the Pod Security Standard "restricted"'
+        f"{note_on_own}",
+    )
 
 
 def tried(job_type: str, runs: list[Json]) -> Json:

@@ -130,7 +130,7 @@ def test_a_failed_run_shows_why_and_the_end_of_its_log(both: Stand) -> None:
     )
     done = both.until(lambda: (d := both.cli("status", name)).out.count("timeout") and d)
     assert "Failure:    timeout: it took too long (a retry would end the same way)" in done.out
-    assert "The end of its log:\n" in done.out
+    assert "The end of the run's log:\n" in done.out
     assert "  $ make test\n" in done.out
     assert done.err == f"next: codexrun logs {name}    (to run it again: codexrun retry {name})\n"
 
@@ -152,7 +152,7 @@ def test_list_limits_after_filtering(both: Stand) -> None:
     done = both.cli("list", "-L", "2", "-o", "name")
     assert len(done.out.splitlines()) == 2
     assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
-    assert "showing the first 2" in both.cli("list", "-L", "2").err
+    assert "showing only 2 runs" in both.cli("list", "-L", "2").err
 
 
 def test_list_by_labels(both: Stand) -> None:

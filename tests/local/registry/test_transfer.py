@@ -98,7 +98,7 @@ async def test_what_is_there_stays_as_it_is(
     assert await registry.get(run_id(5)) == before
     assert len(await registry.events(run_id(5))) == 3
     assert len(await registry.events(run_id(6))) == 2, "it came back with its transitions"
-    assert "2 runs imported; 249 already existed" in capsys.readouterr().err
+    assert "2 runs imported; 249 runs already existed" in capsys.readouterr().err
 
 
 async def test_a_broken_off_import_goes_on_when_it_is_repeated(

@@ -20,7 +20,9 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
         return lines
     kubectl = f"kubectl -n {record.namespace}"
     pod = run.status.pod_name
-    lines.append(Command(f"{kubectl} describe codexrun {record.name}", "shows the run and its Events"))
+    lines.append(
+        Command(f"{kubectl} describe codexrun {record.name}", "shows the run and its Events")
+    )
     lines.append(Command(f"{kubectl} get codexrun {record.name} -o yaml"))
     if run.status.job_name:
         lines.append(

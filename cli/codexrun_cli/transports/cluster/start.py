@@ -138,7 +138,7 @@ def _require_same_request(raw: Json, new: NewRun) -> None:
         raise CommandError(
             Code.CONFLICT,
             f'a run "{new.name}" already exists',
-            hint="choose another --name",
+            hint="choose another --name, or leave it out",
         )
     if _annotation(raw, REQUEST_SHA256) != new.sha256:
         raise CommandError(

@@ -236,7 +236,7 @@ class Cluster:
         raise ApiRequired(subject)
 
     def data(self, path: str) -> bytes:
-        raise ApiRequired(path.rpartition("/")[2])
+        raise ApiRequired(f"the artifact {path.rpartition('/')[2]}")
 
     def set_priority(self, name: str, priority: int) -> Run:
         async def edit() -> Run:

@@ -193,7 +193,7 @@ class Http:
             problem = None
         if not isinstance(problem, dict) or "detail" not in problem:
             exit_code = code_of(status, "")
-            detail = f"{self.server} answered HTTP {status}"
+            detail = f"{self.server} responded with HTTP {status}"
             if exit_code is Code.UNREACHABLE:
                 raise Unreachable(detail) from None
             raise CommandError(exit_code, detail, hint=_hint(status, "")) from None
