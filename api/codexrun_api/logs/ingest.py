@@ -171,7 +171,7 @@ class Ingest:
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
             names = ", ".join(MAX_ARTIFACT_BYTES)
-            raise HTTPException(404, f"{name!r} is not the name of an artifact; use {names}")
+            raise HTTPException(404, f'"{name}" is not the name of an artifact; use {names}')
         uploads = self._uploads.get((identity.run_id, name), 0)
         if uploads >= MAX_UPLOADS:
             # The gate keeps what is here and goes on with the rest.

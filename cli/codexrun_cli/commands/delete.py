@@ -27,8 +27,8 @@ def delete(
         if not (dry_run or yes):
             if not interactive():
                 usage(
-                    f"nobody can be asked to confirm the deletion of {counted(len(runs), 'run')};"
-                    " add --yes to delete the runs, or --dry-run to see them"
+                    f"without a terminal, the deletion of {counted(len(runs), 'run')} cannot be"
+                    " confirmed; add --yes to delete the runs, or --dry-run to see them"
                 )
             found = ", ".join(run["name"] for run in runs)
             typer.confirm(f"delete {found}?", abort=True, err=True)

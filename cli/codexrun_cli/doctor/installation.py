@@ -65,7 +65,9 @@ def _parts(
     }
     change = partial(upgrade, operator, namespace)
     default = environment.get("CODEXRUN_MODEL_SECRET", "")
-    yield from _keys(get, namespace, default, job_types, change)
+    if not default and not environment.get("CODEXRUN_IDENTITY_TOKEN_URL"):
+        yield from _missing_key(job_types, change)
+    yield from _keys(get, namespace, default, job_types)
     yield from _endpoint(get, namespace, environment, change)
     yield ok(
         "image",
@@ -131,20 +133,24 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
     return ok("ca", f"ConfigMap {name} contains {counted(count, 'CA certificate')}")
 
 
-def _keys(
-    get: Get, namespace: str, default: str, job_types: list[Json], change: Change
-) -> Iterator[Json]:
+def _missing_key(job_types: list[Json], change: Change) -> Iterator[Json]:
+    """Tell of requests without a key, in an installation that has neither a Secret nor an
+    identity."""
+    if not job_types or not all(kind["spec"].get("modelSecretRef") for kind in job_types):
+        yield note(
+            "key",
+            "model.existingSecret is not set, so requests to the model carry no API key, unless"
+            " their job type has a modelSecretRef",
+            change("model.existingSecret=NAME"),
+        )
+
+
+def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
     """Look at the installation's Secret, and those of job types that have their own."""
     own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
         None,
         default,
     }
-    if not default and (not own or len(own) < len(job_types)):
-        yield note(
-            "key",
-            "model.existingSecret is not set, so requests to the model carry no API key",
-            change("model.existingSecret=NAME"),
-        )
     for secret in filter(None, (default, *sorted(own))):
         yield _key(get, namespace, secret)
 
@@ -188,6 +194,8 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
 def _metrics(get: Get, namespace: str, change: Change) -> Json:
     fix = change("metrics.serviceMonitor.enabled=true")
     group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
+    if isinstance(group, CommandError) and group.code is not Code.NOT_FOUND:
+        return note("metrics", f"not checked: {group.detail}")
     if isinstance(group, CommandError):
         return note(
             "metrics",

@@ -112,7 +112,9 @@ class TokenSource:
                 headers = no_secret.headers(answer.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
-            raise ExchangeError(_error(f"no response from the token endpoint: {reason}")) from None
+            raise ExchangeError(
+                _error(f"the request to the token endpoint failed: {reason}")
+            ) from None
         except UnreadableError as error:
             problem = (
                 "the response cannot be read, because it has the Content-Encoding"

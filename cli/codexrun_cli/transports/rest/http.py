@@ -30,7 +30,7 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSErr
 # What the api advises callers of REST; the hints below are for people at a terminal.
 _HTTP_ADVICE = re.compile(
     r"; (?:GET /\S+ lists [a-z ]+|/openapi\.json lists the paths and their methods"
-    r"|`errors` says where|send `Authorization: [^`]*`)$"
+    r"|`errors` says where|send (?:a valid token as )?`Authorization: [^`]*`)$"
 )
 
 

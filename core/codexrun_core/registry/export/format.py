@@ -81,7 +81,9 @@ class Reader:
         except (ValueError, RecursionError):
             raise self._bad("not JSON; the file was changed or truncated") from None
         if not isinstance(value, dict):
-            raise self._bad("not a JSON object; this is not a file written by codexrun export")
+            raise self._bad(
+                "not a JSON object; the file was changed, or was not written by codexrun export"
+            )
         if self._number == 1:
             self._check_head(value)
             return None

@@ -91,7 +91,7 @@ class LoopbackRoutes:
         name = request.match_info["name"]
         if name not in AGENT_ARTIFACTS:
             names = ", ".join(sorted(AGENT_ARTIFACTS))
-            return _error(404, f"{name!r} is not the name of an artifact; use {names}")
+            return _error(404, f'"{name}" is not the name of an artifact; use {names}')
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
             return _error(413, f"{name} is larger than {MAX_ARTIFACT_BYTES[name]} bytes")
         try:
