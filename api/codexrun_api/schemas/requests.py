@@ -90,7 +90,7 @@ class Overrides(RequestBody):
         except ValueError:
             # Python's own, from its reader too: NaN and Infinity
             raise ValueError(
-                "contains NaN or Infinity, which JSON cannot represent; write the value as a string"
+                "contains NaN or Infinity, which JSON cannot represent; use a string instead"
             ) from None
         return value
 

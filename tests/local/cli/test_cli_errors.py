@@ -385,7 +385,7 @@ WRONG = [
     (["completion", "csh"], '"csh" is not a supported shell'),
     (["help", "nothing"], '"nothing" is not a command'),
     (["config", "set", "token", "x"], "a token on the command line is visible to every process"),
-    (["list", "-l", "team>1"], '"team>1" is not a valid label selector; write key=value'),
+    (["list", "-l", "team>1"], '"team>1" is not a valid label selector; use key=value'),
     (["cancel", "-l", "team=a/b"], '"a/b" is not a valid label value'),
     (
         ["list", "--sort", "price"],
