@@ -124,7 +124,7 @@ def list_prompts(
     output.emit(rows, _KIND, output_format, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
-        say(f"checksum mismatch: {', '.join(wrong)}; runs with this text are rejected")
+        say(f"checksum mismatch: {', '.join(wrong)}; runs with these versions are rejected")
 
 
 @app.command("show")

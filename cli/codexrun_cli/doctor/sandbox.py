@@ -24,7 +24,7 @@ def examine(
     for name in own:
         runs = attempt(partial(runs_of, name))
         if isinstance(runs, CommandError):
-            yield note("sandbox", f"{name}: its runs cannot be listed: {runs.detail}")
+            yield note("sandbox", f"the runs of job type {name} cannot be listed: {runs.detail}")
         else:
             yield tried(name, runs)
 
@@ -65,12 +65,16 @@ def tried(job_type: str, runs: list[Json]) -> Json:
             continue
         if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):
             return failed(
-                "sandbox", f"{job_type}: Codex could not set up its own sandbox in run {name}", FIX
+                "sandbox",
+                f"job type {job_type}: Codex could not set up its own sandbox in run {name}",
+                FIX,
             )
         if status.get("turns"):
-            return ok("sandbox", f"{job_type}: Codex set up its own sandbox in run {name}")
+            return ok(
+                "sandbox", f"job type {job_type}: Codex set up its own sandbox in run {name}"
+            )
     return note(
         "sandbox",
-        f"{job_type}: no run has used Codex's own sandbox yet",
+        f"job type {job_type}: no run has used Codex's own sandbox yet",
         f"codexrun start {job_type} --wait",
     )

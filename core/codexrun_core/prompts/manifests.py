@@ -139,8 +139,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
-            f"{location}: metadata.namespace: leave it out; the option --namespace of `codexrun"
-            " prompts manifests` sets it"
+            f"{location}: metadata.namespace: not allowed here; leave it out, because the option"
+            " --namespace of `codexrun prompts manifests` sets it"
         )
     prompt = manifest["spec"]["prompt"]
     try:

@@ -467,7 +467,7 @@ def _way_out(error: BaseException) -> str:
         if error.status < 500:
             return (
                 "the proxy (model.proxy) refuses the connection; configure the proxy to accept"
-                " connections from the pods' addresses and to this host"
+                " connections from the pods' addresses and to the model's host"
             )
         return ""
     if isinstance(error, aiohttp.InvalidURL):

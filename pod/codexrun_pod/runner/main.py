@@ -109,7 +109,7 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         try:
             supervisor.checkout = workspace.read_checkout(settings.workspace)
         except workspace.PatchError as error:
-            artifacts.log_left_out(log, PATCH, str(error))
+            artifacts.log_left_out(log, PATCH, f"{PATCH} cannot be created: {error}")
     time_limits = watchdogs.TimeLimits(settings.timeout, settings.stall, started)
     stop = wait_for_gate(supervisor, time_limits)
     if stop is not None:

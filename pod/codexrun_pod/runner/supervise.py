@@ -238,7 +238,7 @@ def mcp_start(
     names = ", ".join(str(server["name"]) for server in servers)
     stall = max(time_limits.stall, float(longest + MCP_MARGIN_SECONDS))
     cause = (
-        f"Codex was starting the MCP servers {names}; one of them did not respond, or took longer"
+        f"Codex was starting MCP servers ({names}); at least one did not respond, or took longer"
         " than its startTimeoutSeconds"
     )
     return replace(time_limits, stall=stall), cause

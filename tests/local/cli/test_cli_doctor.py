@@ -312,7 +312,7 @@ def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, job_type("boxed", sandbox="codex"))
     done = well.cli("doctor")
     assert re.findall(r"sandbox: (\S+)", done.out) == ["the", "boxed:"]
-    assert "note    sandbox: boxed: no run has used Codex's own sandbox yet\n" in done.out
+    assert "note    sandbox: job type boxed: no run has used Codex's own sandbox yet\n" in done.out
 
 
 def test_the_runner_still_says_it_in_these_words() -> None:
