@@ -106,9 +106,13 @@ def _in_words(result: Json) -> str:
 
 
 def _total(results: list[Json]) -> str:
-    """Return how many runs had each outcome: `3 runs: 2 asked to stop, 1 failed`."""
-    words = {"cancelled": "asked to stop"}
-    counts = Counter(words.get(result["outcome"], result["outcome"]) for result in results)
+    """Return how many runs had each outcome: `3 runs: 2 being cancelled, 1 failed`."""
+    counts = Counter(
+        "being cancelled"
+        if result["outcome"] == "cancelled" and result["status"] != "cancelled"
+        else result["outcome"]
+        for result in results
+    )
     return f"{len(results)} runs: " + ", ".join(f"{n} {name}" for name, n in counts.items())
 
 

@@ -104,7 +104,7 @@ async def test_filters_and_bulk_without_javascript(console: Console, plain: Visi
     await expect(page.locator("h1")).to_have_text("Cancel 1 run?")
     await page.get_by_role("button", name="Cancel 1 run").click()
     await console.until(lambda: bool(console.kube.run("plain-0")["spec"].get("cancel")))
-    await reloaded_until(page, "1 of 1 asked to stop")
+    await reloaded_until(page, "1 of 1 cancellations requested")
     assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [
         True,
         False,

@@ -70,7 +70,9 @@ WAYS_OUT = {
     ),
     "stall": "Codex and the model sent nothing for too long; retry.",
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
-    "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
+    "storage": (
+        "The run filled its disk; raise sizes or resources.limits.ephemeral-storage in the job type."
+    ),
     "evicted": "The node ran short of resources; retry the run.",
     "node_lost": "The run's node was lost; retry.",
     "image": (
