@@ -132,8 +132,8 @@ async def refuse_expired_form(request: Request, visitor: Visitor) -> None:
         raise Problem(
             403,
             "form-expired",
-            "this form was opened in an earlier session; go back, reload the form's page, and submit"
-            " the form again",
+            "this form was opened in an earlier session; go back, reload the form's page, and"
+            " submit the form again",
         )
 
 

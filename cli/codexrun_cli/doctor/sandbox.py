@@ -70,9 +70,7 @@ def tried(job_type: str, runs: list[Json]) -> Json:
                 FIX,
             )
         if status.get("turns"):
-            return ok(
-                "sandbox", f"job type {job_type}: Codex set up its own sandbox in run {name}"
-            )
+            return ok("sandbox", f"job type {job_type}: Codex set up its own sandbox in run {name}")
     return note(
         "sandbox",
         f"job type {job_type}: no run has used Codex's own sandbox yet",

@@ -94,7 +94,11 @@ def of_release(name: str, part: str) -> dict:
 PODS = "/api/v1/namespaces/codexrun/pods?labelSelector=codexrun.dev/run"
 APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
 ILLS = [
-    ("cluster", {"/version": {"gitVersion": "v1.29.0", "minor": "29"}}, "to Kubernetes 1.31 or newer"),
+    (
+        "cluster",
+        {"/version": {"gitVersion": "v1.29.0", "minor": "29"}},
+        "to Kubernetes 1.31 or newer",
+    ),
     ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
     ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update the client"),
     ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
@@ -219,8 +223,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: the writes to the registry are 90s behind\n        fix: check that the database is up:"
-        " kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
+        "failed  registry: the writes to the registry are 90s behind\n        fix: check that the"
+        " database is up: kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
     )
 
 

@@ -135,7 +135,9 @@ async def test_each_run_of_a_bulk_has_its_own_result(
         "confirmed": "1",
     }
     done = await http.post("/console/bulk", data=form)
-    result = await page_with("2 of 3 cancellations requested, 1 failed", http, done.headers["location"])
+    result = await page_with(
+        "2 of 3 cancellations requested, 1 failed", http, done.headers["location"]
+    )
     assert "not this one" in result
 
 

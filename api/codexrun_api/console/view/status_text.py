@@ -71,7 +71,8 @@ WAYS_OUT = {
     "stall": "Codex and the model sent nothing for too long; retry.",
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
     "storage": (
-        "The run filled its disk; raise sizes or resources.limits.ephemeral-storage in the job type."
+        "The run filled its disk; raise sizes or resources.limits.ephemeral-storage in the job"
+        " type."
     ),
     "evicted": "The node ran short of resources; retry the run.",
     "node_lost": "The run's node was lost; retry.",
@@ -140,10 +141,7 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            text = WAITS.get(record.reason or "") or "Waiting for the operator"
-            if record.reason in _MISSING:
-                text += "; unless it is created, the run will be rejected after one minute"
-            return _with_full_stop(text)
+            return _pending(record)
         case "queued":
             return _queued(record, position, busy, limit)
         case "starting":
@@ -243,6 +241,13 @@ def run_seconds(record: RunRecord, now: datetime) -> float | None:
         return None
     end = record.finished_at or (None if record.terminal or record.status == "deleted" else now)
     return (end - record.started_at).total_seconds() if end else None
+
+
+def _pending(record: RunRecord) -> str:
+    text = WAITS.get(record.reason or "") or "Waiting for the operator"
+    if record.reason in _MISSING:
+        text += "; unless it is created, the run will be rejected after one minute"
+    return _with_full_stop(text)
 
 
 def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
