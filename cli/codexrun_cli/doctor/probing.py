@@ -110,7 +110,7 @@ def verdict(run: Json, model: str, namespace: str) -> Json:
     class_ = f" ({failure['class']})" if failure.get("class") else ""
     return failed(
         "probe",
-        f"{model}: the run is {phase}{class_}: {cause}",
+        f"{model}: the run of the probe has the phase {phase}{class_}: {cause}",
         f"kubectl get events -n {namespace} --sort-by=.lastTimestamp",
     )
 

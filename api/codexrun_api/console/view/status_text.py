@@ -89,7 +89,7 @@ WAYS_OUT = {
         "The run could not start with the settings of its job type, the chart or the namespace;"
         " correct what the message names, then retry."
     ),
-    "guardrail": "The run did something that its job type does not allow.",
+    "guardrail": "The run did something that its job type does not allow; the message says what.",
     "policy": (
         "The provider's usage policy rejected the prompt or the response; change the prompt or the"
         " inputs."

@@ -19,12 +19,13 @@ def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
         return None
     if body["model"] not in limits.prices:
         return guardrail(
-            f"model {body['model']!r} has no known price, so limits.maxCostCents cannot be enforced"
+            f"model {body['model']!r} has no known price, so limits.maxCostCents cannot be"
+            " enforced; use another model, or add the price to the price table"
         )
     if limits.unpriced is not None:
         return guardrail(
             f"the price table has no price for {limits.unpriced}, which the model's response used,"
-            " so limits.maxCostCents cannot be enforced; add the price to the table"
+            " so limits.maxCostCents cannot be enforced; add the price to the price table"
         )
     return None
 
