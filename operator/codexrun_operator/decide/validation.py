@@ -226,7 +226,8 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
         reasons.UNKNOWN_PRICE,
         f"spec.limits.maxCostCents: the price table {prices.version} has no price for"
         f' web_search, which job type "{job_type.metadata.name}" allows, so this limit cannot be'
-        " enforced; use maxTokens, remove web_search from allowedTools, or add the price to the price table",
+        " enforced; use maxTokens, remove web_search from allowedTools, or add the price to the"
+        " price table",
     )
 
 
