@@ -77,10 +77,8 @@ class PromptIndex:
             LookupError: there is none; the message says what there is.
         """
         if name not in self.versions:
-            choices = ", ".join(self.versions) or "none"
-            raise LookupError(
-                f'prompt "{name}" is not in the index; add it there, or use one of: {choices}'
-            )
+            choices = f", or use one of: {', '.join(self.versions)}" if self.versions else ""
+            raise LookupError(f'prompt "{name}" is not in the index; add it there{choices}')
         if version not in self.versions[name]:
             choices = ", ".join(self.versions[name])
             raise LookupError(
