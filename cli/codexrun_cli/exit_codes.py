@@ -27,7 +27,7 @@ MEANING = {
     Code.NOT_FOUND: "not found",
     Code.CONFLICT: "conflict: the run has already ended, or the name or key is taken",
     Code.UNREACHABLE: "the server or cluster cannot be reached, or the command needs the REST API",
-    Code.UNKNOWN: "how the run ended is unknown because it was deleted",
+    Code.UNKNOWN: "how the run ended is unknown, for example because it was deleted",
     Code.TIMEOUT: "--timeout has passed; the run continues",
     Code.INTERRUPTED: "interrupted with Ctrl-C; the run continues",
 }

@@ -102,7 +102,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="A run's name or the beginning of it, its run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, @latest or @latest-failed.",
         autocompletion=completion.runs,
     ),
 ]
@@ -110,7 +110,7 @@ OneName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run's name or the beginning of it, its run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, @latest or @latest-failed.",
         autocompletion=completion.runs,
     ),
 ]
@@ -181,7 +181,11 @@ Older = Annotated[
 Search = Annotated[
     str | None,
     typer.Option(
-        metavar="WORDS", help=("Only runs with these words in their name, message or error.")
+        metavar="WORDS",
+        help=(
+            "Only runs with these words, or words that begin with them, in their name, final"
+            " message or error."
+        ),
     ),
 ]
 Labels = Annotated[
@@ -256,7 +260,11 @@ Limits = Annotated[
 Reject = Annotated[
     bool,
     typer.Option(
-        "--reject", help="Reject the run at once if every slot is taken, instead of queueing it."
+        "--reject",
+        help=(
+            "Reject the run at once if it cannot start yet, for example because every slot is"
+            " taken, instead of queueing it."
+        ),
     ),
 ]
 Key = Annotated[

@@ -45,8 +45,8 @@ def print_versions(ctx: typer.Context) -> None:
     output.write(f"server   {server['version']}\ncrd      {server['resources']}\n")
     if skew(client, server["version"]):
         say(
-            f"client {client} and server {server['version']} differ by more than a minor version;"
-            " update the older one"
+            f"client {client} and server {server['version']} differ by more than one minor"
+            " version; update the older one"
         )
 
 

@@ -266,7 +266,8 @@ class Archive:
         last = max(map(int, log.begins), default=0)
         if attempt < last:
             raise Superseded(
-                f"attempt {last} of this run has begun; attempt {attempt} can no longer write"
+                f"attempt {last} of this run has begun; attempt {attempt} can no longer write to"
+                " the log"
             )
         if attempt > last:
             log = Log({**log.begins, str(attempt): self.size(run_id)})

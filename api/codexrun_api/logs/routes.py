@@ -75,7 +75,7 @@ class Unsatisfiable(Problem):
         super().__init__(
             416,
             "range-not-satisfiable",
-            f"the requested range is outside the log, which has {size} bytes",
+            f"the requested range is outside the log, which is {size} bytes long",
         )
         self.headers = {"Content-Range": f"bytes */{size}"}
 

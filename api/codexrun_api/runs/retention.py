@@ -36,7 +36,9 @@ class CleanupRequest(requests.RequestBody):
     older_than: Annotated[
         query_params.Time,
         Field(
-            description="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time."
+            description=(
+                "Remove runs that ended before this time: an age (14d, 12h) or an RFC 3339 time."
+            )
         ),
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False

@@ -28,7 +28,7 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Directory in the Git working tree; default: the current one.",
+            help="Directory in the Git working tree.",
         ),
     ] = Path(),
 ) -> None:

@@ -33,7 +33,7 @@ def artifacts(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Directory to save to; default: the current one.",
+            help="Directory to save to.",
         ),
     ] = Path(),
     fmt: options.Output = None,

@@ -20,7 +20,9 @@ def cancel(
     reason: options.Reason = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", "-w", help="Return when the run has ended and its pod is gone."),
+        typer.Option(
+            "--wait", "-w", help=("Return when the runs have ended and their pods are gone.")
+        ),
     ] = False,
     timeout: options.Timeout = None,
     job_type: options.JobTypes = None,

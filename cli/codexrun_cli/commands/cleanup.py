@@ -16,7 +16,7 @@ def cleanup(
             "--older-than",
             metavar="TIME",
             callback=options.read_moment,
-            help="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time.",
+            help="Remove runs that ended before this time: an age (14d, 12h) or an RFC 3339 time.",
         ),
     ] = "14d",
     dry_run: options.DryRun = False,

@@ -158,7 +158,7 @@ def render(
     file: options.InputsFile = None,
     folder: From = None,
 ) -> None:
-    """Print the exact text that Codex would get with these inputs."""
+    """Print the exact text that Codex would get with the given inputs."""
     from codexrun_core.prompts.rendering import UnknownPlaceholderError
     from codexrun_core.prompts.rendering import render as rendered
 
@@ -186,7 +186,10 @@ def add(
         Path, typer.Argument(metavar="FILE", help="File with the new text; - reads stdin.")
     ],
     owner: Annotated[
-        str | None, typer.Option(help="The owner; default: the previous version's owner.")
+        str | None,
+        typer.Option(
+            help=("The owner; default: the previous version's owner. Required for a new prompt.")
+        ),
     ] = None,
     folder: Annotated[
         Path,

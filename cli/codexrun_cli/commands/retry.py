@@ -25,7 +25,8 @@ def retry(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue the run's Codex thread instead of starting a new one."
+            "--resume",
+            help=("Continue the earlier run's Codex thread instead of starting a new thread."),
         ),
     ] = False,
     reject: options.Reject = False,

@@ -25,15 +25,22 @@ def status(
         typer.Option(
             "--watch",
             "-w",
-            help="Keep showing changes until the run ends; the exit code says how it ended.",
+            help=(
+                "Keep showing changes until the runs have ended; the exit code says how they ended."
+            ),
         ),
     ] = False,
-    web: Annotated[bool, typer.Option("--web", help="Open the run in the browser.")] = False,
+    web: Annotated[
+        bool,
+        typer.Option(
+            "--web", help="Open the run in the browser; the first one, if there are several."
+        ),
+    ] = False,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show everything known about a run, and what to do next."""
+    """Show everything known about one or more runs, and what to do next."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

@@ -8,7 +8,6 @@ import typer
 
 from codexrun_cli import context, options, run_selection
 from codexrun_cli.commands.logs import (
-    ExitStatus,
     Grep,
     Level,
     Timestamps,
@@ -37,9 +36,16 @@ def tail(
     timestamps: Timestamps = False,
     grep: Grep = None,
     level: Level = None,
-    exit_status: ExitStatus = False,
+    exit_status: Annotated[
+        bool,
+        typer.Option(
+            "--exit-status",
+            help="Exit with a code that says how the run ended; the first one, if there are several.",
+        ),
+    ] = False,
 ) -> None:
-    """Follow the log of one run, or of all active runs, with the run's name before each line."""
+    """Follow the logs of the named runs, or of up to 20 active runs if none is named. With more
+    than one run, each line starts with the run's name."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

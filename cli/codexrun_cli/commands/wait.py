@@ -22,7 +22,10 @@ def wait(
         typer.Option(
             "--for",
             metavar="phase=STATUS",
-            help="Wait for this status instead of the end of the run.",
+            help=(
+                "Wait until each run has this status or has ended; the exit code is 0 if all have"
+                " the status."
+            ),
         ),
     ] = None,
     timeout: options.Timeout = None,

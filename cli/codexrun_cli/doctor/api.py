@@ -47,7 +47,7 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
     if skew(client, server):
         yield note(
             "version",
-            f"client {client} and server {server} differ by more than a minor version",
+            f"client {client} and server {server} differ by more than one minor version",
             "update the older one",
         )
     lag = health.get("registry_lag_seconds", 0)

@@ -272,8 +272,8 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
     if len(text) > MAX_PROMPT_BYTES:
         return None, [
-            f"{field}.path: {path} has {len(text)} bytes, more than the {MAX_PROMPT_BYTES}"
-            " allowed; shorten it"
+            f"{field}.path: {path} is {len(text)} bytes long, more than the {MAX_PROMPT_BYTES}"
+            " bytes allowed; shorten it"
         ]
     try:
         decoded = text.decode("utf-8")

@@ -158,8 +158,8 @@ class EnvSource(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.secretKeyRef) != has(self.configMapKeyRef)",
-                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set one of"
-                    " them",
+                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set exactly"
+                    " one of them",
                 )
             ]
         }
@@ -192,7 +192,8 @@ class EnvVar(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "spec.env: each variable needs either value or valueFrom; set one of them",
+                    "spec.env: each variable needs either value or valueFrom; set exactly one of"
+                    " them",
                 )
             ]
         }
@@ -353,7 +354,7 @@ class McpServer(Part):
                 cel(
                     "has(self.command) != has(self.url)",
                     "spec.mcpServers: each server needs either command (a program in the agent's"
-                    " image) or url; set one of them",
+                    " image) or url; set exactly one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
@@ -495,9 +496,7 @@ class JobTypeSpec(Part):
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
-    model: Annotated[
-        ModelName, Field(description="The model that runs use unless they choose another.")
-    ]
+    model: Annotated[ModelName, Field(description="Default model of the job type's runs.")]
     allowed_models: Annotated[
         list[ModelName] | None,
         Field(
@@ -602,8 +601,7 @@ class JobTypeSpec(Part):
     git: Annotated[
         GitAccess | None,
         Field(
-            description="Git repositories that runs may work on; if absent,"
-            " runs cannot have a workspace."
+            description="Git repositories that runs may clone; if absent, runs cannot clone any."
         ),
     ] = None
     env: Annotated[
@@ -615,9 +613,9 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-map-keys": ["name"],
             },
             description=(
-                "Environment variables of the agent. Values from Secrets are masked in all"
-                " output; values of fewer than 6 characters are not masked, and the run gets a"
-                " warning."
+                "Environment variables of the agent. Values from Secrets are masked in all output"
+                " if they have at least 6 characters; if they are shorter, they are not masked,"
+                " and the run gets a warning."
             ),
         ),
     ] = None
@@ -640,8 +638,9 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Maximum number of bytes that Codex reads from AGENTS.md files; 0 means none."
-                " The rest is cut off, and the run gets a warning."
+                "Maximum number of bytes that Codex reads from AGENTS.md files; if they are"
+                " longer, the rest is ignored and the run gets a warning. With 0, the files are"
+                " not read at all."
             ),
         ),
     ] = 32_768

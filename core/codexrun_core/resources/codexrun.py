@@ -77,7 +77,7 @@ class GitWorkspace(Part):
 
 
 class Workspace(Part):
-    """The content of /workspace when the agent starts; empty if absent."""
+    """The contents of /workspace when the agent starts; empty if absent."""
 
     git: GitWorkspace
 
@@ -121,9 +121,9 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Continue the earlier run's Codex thread, using the session file that the REST API"
-                " stored, instead of starting a new one. Both runs must have the same job type,"
-                " prompt, model and workspace."
+                "Continue the earlier run's Codex thread instead of starting a new thread, using"
+                " the session file that the REST API stored. Both runs must have the same job"
+                " type, prompt, model and workspace."
             )
         ),
     ] = None
@@ -178,10 +178,17 @@ class RunSpec(Part):
         ),
     ] = None
     model: Annotated[
-        ModelName | None, Field(description="One of the job type's allowedModels.")
+        ModelName | None,
+        Field(description=("One of the job type's allowedModels; the job type's model if absent.")),
     ] = None
     effort: Annotated[
-        Effort | None, Field(description="Reasoning effort: one of the job type's allowedEfforts.")
+        Effort | None,
+        Field(
+            description=(
+                "Reasoning effort: one of the job type's allowedEfforts; the job type's effort if"
+                " absent."
+            )
+        ),
     ] = None
     limits: Annotated[
         Limits | None,
@@ -193,8 +200,8 @@ class RunSpec(Part):
         one_of(*WHEN_FULL),
         Field(
             description=(
-                "What to do when all slots of the job type are taken: Queue makes the run wait;"
-                " Reject ends it at once."
+                "What to do when the run cannot start yet, for example because all slots of the"
+                " job type are taken: Queue makes the run wait; Reject ends it at once."
             )
         ),
     ] = "Queue"
@@ -230,8 +237,8 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """Tokens and cost of the run, metered by the gate. Cached and cache-written input are part of
-    input; reasoning is part of output."""
+    """Tokens and cost of the run, metered by the gate. inputTokens includes cachedInputTokens and
+    cacheWriteTokens; outputTokens includes reasoningTokens."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
@@ -239,8 +246,9 @@ class Usage(Part):
         int | None,
         Field(
             ge=0,
-            description="Input tokens written to the model's cache; some models charge more for"
-            " them.",
+            description=(
+                "Input tokens written to the model's cache; for some models, they cost more."
+            ),
         ),
     ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0
@@ -264,9 +272,9 @@ class Usage(Part):
         Field(
             ge=0,
             description=(
-                "Keys that the gate removed from requests because no supported version of Codex"
-                " sends them. Either Codex in the agent's image is newer than the gate, or"
-                " something else in the run sends requests to the model."
+                "Number of keys that the gate removed from requests because no supported version"
+                " of Codex sends them. Either Codex in the agent's image is newer than the gate,"
+                " or something else in the run sends requests to the model."
             ),
         ),
     ] = None

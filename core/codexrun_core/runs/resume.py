@@ -11,15 +11,16 @@ from codexrun_core.resources.codexrun import GitWorkspace
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 
-ADVICE = "start the run again without spec.retryOf.resume"
+ADVICE = "create the new run without spec.retryOf.resume"
 UID_REQUIRED = (
     "spec.retryOf.uid: a run with spec.retryOf.resume must also give the earlier run's"
     " metadata.uid, because a name can be reused; add it, as `codexrun retry NAME --resume` and"
     f" POST /runs/{{id}}/retry do, or {ADVICE}"
 )
 UNKNOWN_SOURCE = (
-    "spec.retryOf.uid: there is no record of a run with this uid (the run was cleaned up, or"
-    f" never existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
+    "spec.retryOf.uid: there is no record of a run with this UID (it was cleaned up, or never"
+    " existed), so codexrun cannot check whether its Codex thread may be resumed; correct the UID,"
+    f" or {ADVICE}"
 )
 NOTHING_STORED = (
     "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run ended"

@@ -68,7 +68,7 @@ def check_schema(schema: Schema) -> None:
         raise InvalidSchemaError(
             "",
             (
-                f"the JSON has {size} bytes, which exceeds the limit of {MAX_SCHEMA_BYTES}"
+                f"the JSON is {size} bytes long, which exceeds the limit of {MAX_SCHEMA_BYTES}"
                 " bytes; shorten the schema"
             ),
         )

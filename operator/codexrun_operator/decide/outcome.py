@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.pod_contract import RUNNER, ReportKey
+from codexrun_core.pod_contract import RUNNER, UNUSABLE_SCHEMA, ReportKey
 from codexrun_core.prices.money import money
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
@@ -478,6 +478,8 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not checked"
     if problem is None:
         return None
+    if str(problem).startswith(UNUSABLE_SCHEMA):
+        return failed(FailureClass.AGENT_ERROR, str(problem), _codex_exit(pod))
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"
     masked = pod.agent.report.get(ReportKey.MASKED)
     names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""

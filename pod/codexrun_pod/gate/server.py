@@ -253,8 +253,8 @@ class Gate:
             return None
         if not key.isascii() or not key.decode("ascii").isprintable() or b" " in key:
             raise ValueError(
-                'the entry "api-key" of the model\'s Secret is not one line of printable ASCII;'
-                " correct the Secret"
+                'the entry "api-key" of the model\'s Secret is not one line of printable ASCII'
+                " without spaces; correct the Secret"
             )
         return key.decode("ascii")
 

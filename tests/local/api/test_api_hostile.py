@@ -431,8 +431,8 @@ def test_a_quotation_of_a_long_log_is_no_quotation_in_quotations() -> None:
     assert "<blockquote>" in safe_html.Budget().markdown(lines)
     above = ">" * 19 + "a\n" + "b\n" * 2_000
     shown = safe_html.Budget().markdown(above)
-    counted = "(a line counts once for each level of quotation).</em>"
-    assert f"the quotations in the text have more than 20,000 lines {counted}" in shown
+    counted = "(a line counts once for each level of quoting).</em>"
+    assert f"the block quotes in the text have more than 20,000 lines {counted}" in shown
 
 
 def test_a_static_file_is_served_by_its_very_name() -> None:

@@ -164,7 +164,7 @@ def test_a_server_that_is_far_apart_is_warned_about(
     done = stand.cli("--version")
     assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
     assert re.fullmatch(
-        r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older"
+        r"client 9\.0\.0 and server \S+ differ by more than one minor version; update the older"
         r" one\n",
         done.err,
     )

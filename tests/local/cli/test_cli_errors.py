@@ -170,7 +170,7 @@ PROBLEMS = [
     (
         problem(429, "job-type-held"),
         Code.FAILED,
-        "without --reject, the run waits until the cluster accepts its Jobs again",
+        "without --reject, the run waits until the cluster accepts its Job",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
     (problem(503, "unavailable"), Code.UNREACHABLE, "run `codexrun doctor` to find the cause"),

@@ -326,7 +326,7 @@ def test_resume_with_another_model_is_refused(stand: Stand) -> None:
     done = stand.cli("retry", name, "--resume")
     assert done.code == 1, done
     assert "spec.retryOf.resume: the model of the earlier run is another" in done.err
-    assert "start the run again without spec.retryOf.resume" in done.err
+    assert "create the new run without spec.retryOf.resume" in done.err
 
 
 def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:

@@ -94,7 +94,7 @@ async def test_only_warnings_and_errors_or_one_source_can_be_shown(
     _, page = await opened(console, visit, "levels")
     await page.select_option("#log-src", "bad")
     await expect(page.locator("#log .l:visible")).to_have_count(2)
-    await expect(page.locator("#log-where")).to_contain_text("2 shown")
+    await expect(page.locator("#log-where")).to_contain_text("2 of them shown")
     await page.select_option("#log-src", "stderr")
     await expect(page.locator("#log .l:visible .t")).to_contain_text(["red long"])
     await page.select_option("#log-src", "")

@@ -125,7 +125,7 @@ WRONG = [
     ),
     ("a list", HEAD + b"[]\n", "line 2: not a JSON object"),
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
-    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a valid field of a line"),
+    ("no run", HEAD + b'{"runs": {}}\n', 'line 2: "runs" is not a valid field of this line'),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
     (
         "two ends",

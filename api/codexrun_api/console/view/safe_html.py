@@ -82,8 +82,8 @@ class Budget:
             return self._as_text(
                 text,
                 (
-                    f"the quotations in the text have more than {MAX_QUOTED_LINES:,} lines (a line"
-                    " counts once for each level of quotation)"
+                    f"the block quotes in the text have more than {MAX_QUOTED_LINES:,} lines (a"
+                    " line counts once for each level of quoting)"
                 ),
             )
         cells = table_cells(visible_text)
@@ -101,8 +101,7 @@ class Budget:
             # The parser leaves out what is deeper, and all that follows it.
             return self._as_text(
                 text,
-                "the lists and quotations in the text are nested more than"
-                f" {MAX_NESTING} levels deep",
+                "the lists and block quotes in the text are nested too deeply",
             )
         size = _html_characters(tokens)
         if size > self.html_characters:

@@ -86,8 +86,8 @@ WAYS_OUT = {
     ),
     "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
     "config": (
-        "The run could not start with the settings of its job type, the chart or the namespace;"
-        " correct what the message names, then retry."
+        "A setting in the job type, the chart or the namespace prevented the run from starting;"
+        " correct the setting named in the message, then retry."
     ),
     "guardrail": "The run did something that its job type does not allow; the message says what.",
     "policy": (

@@ -232,9 +232,7 @@ def _hint(status: int, code: str) -> str:
         "prompt-not-found": "`codexrun prompts list` shows the prompts that exist",
         "concurrency-limit": "without --reject, the run waits for its turn",
         "job-type-suspended": "without --reject, the run waits until the job type is resumed",
-        "job-type-held": (
-            "without --reject, the run waits until the cluster accepts its Jobs again"
-        ),
+        "job-type-held": ("without --reject, the run waits until the cluster accepts its Job"),
         "run-finished": "`codexrun retry NAME` runs it again",
         "run-not-finished": "`codexrun cancel NAME` cancels it",
         "name-taken": "choose another --name, or leave it out",

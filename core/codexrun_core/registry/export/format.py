@@ -116,7 +116,7 @@ class Reader:
     def _entry(self, value: dict[str, Any]) -> Entry:
         if unknown := sorted(set(value) - {"run", "events"}):
             raise self._bad(
-                f"{unknown[0]} is not a valid field of a line; only run and events are allowed"
+                f'"{unknown[0]}" is not a valid field of this line; only run and events are allowed'
             )
         run = self._record("run", value.get("run"), RunRecord, _RUNS.validate_python)
         given = value.get("events", [])

@@ -587,4 +587,4 @@ def test_which_thread_a_run_may_go_on_with(
     assert isinstance(verdict, Rejected)
     assert verdict.reason == "ResumeNotAllowed"
     assert words in verdict.message
-    assert "start the run again without spec.retryOf.resume" in verdict.message
+    assert "create the new run without spec.retryOf.resume" in verdict.message
