@@ -21,7 +21,7 @@ def cancel(
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait", "-w", help=("Return when the runs have ended and their pods are gone.")
+            "--wait", "-w", help="Return when the runs have ended and their pods are gone."
         ),
     ] = False,
     timeout: options.Timeout = None,

@@ -188,7 +188,7 @@ def add(
     owner: Annotated[
         str | None,
         typer.Option(
-            help=("The owner; default: the previous version's owner. Required for a new prompt.")
+            help="The owner; default: the previous version's owner. Required for a new prompt."
         ),
     ] = None,
     folder: Annotated[

@@ -26,7 +26,7 @@ def retry(
         bool,
         typer.Option(
             "--resume",
-            help=("Continue the earlier run's Codex thread instead of starting a new thread."),
+            help="Continue the earlier run's Codex thread instead of starting a new thread.",
         ),
     ] = False,
     reject: options.Reject = False,

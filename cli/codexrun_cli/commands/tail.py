@@ -40,7 +40,9 @@ def tail(
         bool,
         typer.Option(
             "--exit-status",
-            help="Exit with a code that says how the run ended; the first one, if there are several.",
+            help=(
+                "Exit with a code that says how the run ended; the first one, if there are several."
+            ),
         ),
     ] = False,
 ) -> None:

@@ -461,7 +461,7 @@ class JobTypeSpec(Part):
         str | None,
         Field(
             max_length=1024,
-            description=("Human-readable description of what the runs of this job type do."),
+            description="Human-readable description of what the runs of this job type do.",
         ),
     ] = None
     prompt: PromptRef
@@ -535,7 +535,7 @@ class JobTypeSpec(Part):
         ),
     ] = False
     limits: Annotated[
-        Limits, Field(description=("Limits of each run of this job type; a run can lower them."))
+        Limits, Field(description="Limits of each run of this job type; a run can lower them.")
     ] = Limits()
     allowed_tools: Annotated[
         list[ToolEntry] | None,

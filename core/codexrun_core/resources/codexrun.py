@@ -98,7 +98,7 @@ class Cancel(Part):
         Field(
             min_length=1,
             max_length=1024,
-            description=("Reason for the cancellation; recorded with the run."),
+            description="Reason for the cancellation; recorded with the run.",
         ),
     ] = None
 
@@ -179,7 +179,7 @@ class RunSpec(Part):
     ] = None
     model: Annotated[
         ModelName | None,
-        Field(description=("One of the job type's allowedModels; the job type's model if absent.")),
+        Field(description="One of the job type's allowedModels; the job type's model if absent."),
     ] = None
     effort: Annotated[
         Effort | None,
@@ -265,7 +265,7 @@ class Usage(Part):
         ),
     ] = None
     requests: Annotated[
-        int, Field(ge=0, description=("Number of requests that reached the model."))
+        int, Field(ge=0, description="Number of requests that reached the model.")
     ] = 0
     dropped_keys: Annotated[
         int | None,
@@ -405,11 +405,11 @@ class RunStatus(Part):
     ] = None
     turns: Annotated[
         int | None,
-        Field(ge=0, description=("Number of turns that Codex started, as reported by the runner.")),
+        Field(ge=0, description="Number of turns that Codex started, as reported by the runner."),
     ] = None
     commands: Annotated[
         int | None,
-        Field(ge=0, description=("Number of commands that Codex ran, as reported by the runner.")),
+        Field(ge=0, description="Number of commands that Codex ran, as reported by the runner."),
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,
