@@ -283,5 +283,5 @@ def _check_name(shape: re.Pattern[str], text: str) -> str:
     """Return the name unchanged. With neither separators nor leading dots, no name leads
     anywhere else."""
     if not shape.fullmatch(text):
-        raise ValueError(f"{text!r} is not a file name in the archive")
+        raise ValueError(f"{text!r} is not a valid file name for the archive")
     return text

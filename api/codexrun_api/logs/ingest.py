@@ -323,7 +323,7 @@ async def _body(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         received += len(part)
         if received > limit:
-            raise HTTPException(413, f"the request body may have at most {limit} bytes")
+            raise HTTPException(413, f"the request body may be at most {limit} bytes long")
         parts.append(part)
     return b"".join(parts)
 

@@ -47,7 +47,7 @@ def inputs_schema_problem(schema: Schema) -> str | None:
     try:
         check_schema(schema)
         if schema.get("type", "object") != "object":
-            return 'spec.inputsSchema/type: inputs must be an object; use "object"'
+            return 'spec.inputsSchema/type: inputs must be an object; set it to "object"'
         for name, part in schema.get("properties", {}).items():
             if not isinstance(part, dict) or "default" not in part:
                 continue

@@ -297,7 +297,8 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 CLONE_CLASSES = ("workspace", "oom", "storage")
 CLONE_MEMORY = (
-    "The clone step exceeded its memory limit; raise git.memory in the job type, or set git.depth"
+    "The clone step exceeded its memory limit; raise git.memory in the job type, or clone fewer"
+    " commits (git.depth)"
 )
 
 

@@ -201,7 +201,8 @@ class Git:
             process.communicate()
             raise CloneError(
                 f"cloning {self.settings.url} took longer than {self.settings.timeout:g} s"
-                " (git.timeoutSeconds in the job type); raise that limit, or set git.depth"
+                " (git.timeoutSeconds in the job type); raise that limit, or clone fewer commits"
+                " (git.depth)"
             ) from error
         return process.returncode, output, stderr
 

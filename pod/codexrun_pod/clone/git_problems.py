@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 MEMORY_ADVICE = (
     "git needed more memory than the clone step has (git.memory in the job type); raise that"
-    " limit, or set git.depth"
+    " limit, or clone fewer commits (git.depth)"
 )
 
 # What passes: the host is overloaded, restarts, or the network blinked.
@@ -52,8 +52,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(MEMORY_ADVICE, "oom")
     if "No space left on device" in stderr:
         return GitProblem(
-            f"{url} does not fit in the workspace; raise sizes.workspace in the job type, or set"
-            " git.depth",
+            f"{url} does not fit in the workspace; raise sizes.workspace in the job type, or clone"
+            " fewer commits (git.depth)",
             "storage",
         )
     lines = [

@@ -117,7 +117,7 @@ async def test_a_broken_off_import_goes_on_when_it_is_repeated(
 HEAD = b'{"format": "codexrun-registry", "version": 1, "schema": "0004"}\n'
 WRONG = [
     ("nothing of ours", b"apiVersion: v1\n", "line 1: not JSON"),
-    ("another JSON", b'{"kind": "List"}\n', "line 1: format is not codexrun-registry"),
+    ("another JSON", b'{"kind": "List"}\n', 'line 1: "format" is not "codexrun-registry"'),
     (
         "a newer file",
         HEAD.replace(b": 1", b": 2"),

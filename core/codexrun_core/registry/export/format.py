@@ -95,7 +95,7 @@ class Reader:
     def _check_head(self, head: dict[str, Any]) -> None:
         if head.get("format") != FORMAT:
             raise self._bad(
-                f"format is not {FORMAT}; this is not a file written by codexrun export"
+                f'"format" is not "{FORMAT}"; this is not a file written by codexrun export'
             )
         if head.get("version") != VERSION:
             raise self._bad(
@@ -121,7 +121,7 @@ class Reader:
         run = self._record("run", value.get("run"), RunRecord, _RUNS.validate_python)
         given = value.get("events", [])
         if not isinstance(given, list):
-            raise self._bad("events is not a list")
+            raise self._bad('"events" is not a list')
         events = [
             self._record(f"events[{number}]", event, RunEvent, _EVENTS.validate_python)
             for number, event in enumerate(given)

@@ -214,7 +214,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         and snapshot.queued >= max_queued
     ):
         message = (
-            f"{cause}, and {snapshot.queued} runs are waiting, which is the limit (maxQueued:"
+            f"{cause}, and no more runs may wait ({snapshot.queued} waiting, maxQueued"
             f" {max_queued}); try again later, or ask the job type's owner to raise maxQueued"
         )
         return Decision(
