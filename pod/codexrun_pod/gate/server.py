@@ -194,8 +194,8 @@ class Gate:
         return Denied(
             "stall",
             "the agent closed a request before the response was complete, and the model did not"
-            f" complete it within {self.ledger.settings.stall_seconds:g} s; for a slow model, raise"
-            " limits.stallSeconds",
+            f" complete the response within {self.ledger.settings.stall_seconds:g} s; for a slow"
+            " model, raise limits.stallSeconds",
         )
 
     def _refuse_body(self, error: BodyError) -> web.Response:

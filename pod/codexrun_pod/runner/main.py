@@ -173,7 +173,9 @@ def give_mask(settings: Settings, log: Log) -> None:
     try:
         put(settings.gate_port, "/mask", digests)
     except (OSError, http.client.HTTPException) as error:  # such as a gate of an earlier version
-        reason = f"the gate did not accept the mask: {error or type(error).__name__}"
+        reason = (
+            f"the gate did not accept the list of values to mask: {error or type(error).__name__}"
+        )
         log.write_own(
             "mask.not_taken", status="starting", phase="prompt", level="warning", reason=reason
         )

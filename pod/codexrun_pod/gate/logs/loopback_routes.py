@@ -56,7 +56,9 @@ class LoopbackRoutes:
         the first request to the model: from then on it would be the agent who hides what the gate
         says."""
         if self.ledger.mask_given or self.ledger.account.requests:
-            return _error(409, "the mask can be set only once, before the first request")
+            return _error(
+                409, "the list of values to mask can be set only once, before the first request"
+            )
         try:
             async with self.masks.whole(request) as data:
                 self.ledger.take_mask(json_text.parse(bytes(data)))

@@ -46,8 +46,8 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
         if _spent_limit(body, before) is None:
             return Denied(
                 "model_error",
-                "every attempt at this turn was cut off, and the estimates for them used up the"
-                f" budget: {limit}; retry the run. The last error: {tries.error}",
+                "every attempt at this turn was cut off, and the estimated usage of these attempts"
+                f" used up the budget: {limit}; retry the run. The last error: {tries.error}",
                 final=tries.class_ == "model_error",  # others say better what is to be done
             )
     return Denied("budget", f"the budget is used up: {limit}")

@@ -86,8 +86,8 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
     something else than the agent did."""
     if names := mask.names_in_patch(made.content + made.binary_text):
         return (
-            f"it contains the value of {', '.join(names)}, which comes from a Secret in the job"
-            " type's env; have the agent keep that value out of its files"
+            f"it contains values that the job type's env takes from Secrets ({', '.join(names)});"
+            " have the agent keep them out of its files"
         )
     if len(made.binary_text) > limit:
         return "its binary files are too large to be searched for Secret values"
