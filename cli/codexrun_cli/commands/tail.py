@@ -46,8 +46,8 @@ def tail(
         ),
     ] = False,
 ) -> None:
-    """Follow the logs of the named runs, or of up to 20 active runs if none is named. With more
-    than one run, each line starts with the run's name."""
+    """Follow the logs of the named runs; if none is named, of up to 20 runs that are starting,
+    running or stopping. With more than one run, each line starts with the run's name."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

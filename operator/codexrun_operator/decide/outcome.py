@@ -414,8 +414,9 @@ def model_failed(pod: Pod) -> Failure | None:
 # For the error of a gate that gives no advice of its own, as earlier versions.
 ADVICE = {
     "auth": (
-        "check the API key in the Secret named in the chart's model.existingSecret or the job"
-        " type's modelSecretRef, and whether that key may use this model"
+        "check the credentials (the API key in the Secret named in the chart's"
+        " model.existingSecret or the job type's modelSecretRef, or the chart's model.identity),"
+        " and whether they allow the use of this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",

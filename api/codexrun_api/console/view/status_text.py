@@ -53,7 +53,8 @@ MAX_SHORT_CHARACTERS = 180  # characters of a message in the list
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
     "auth": (
-        "Check the model's API key (in the Secret named in the job type or the chart), then retry."
+        "Check the model's API key (in the Secret named in the job type or the chart) or the"
+        " chart's model.identity, then retry."
     ),
     "rate_limit": "The model's provider is limiting requests; retry later.",
     "quota": (

@@ -135,8 +135,9 @@ KINDS = (
     ),
     Kind(
         "auth",
-        "check the API key in the Secret named in the chart's model.existingSecret or the job"
-            " type's modelSecretRef, and whether that key may use this model",
+        "check the credentials (the API key in the Secret named in the chart's"
+        " model.existingSecret or the job type's modelSecretRef, or the chart's model.identity),"
+        " and whether they allow the use of this model",
         codes=_codes("account_deactivated", "invalid_api_key"),
         statuses=frozenset({401, 403}),
     ),
