@@ -255,7 +255,7 @@ class Resources(Part):
 
 class Sizes(Part):
     """Sizes of the directories that the agent may write to; the default of
-    resources.limits.ephemeral-storage is their sum plus 2Gi."""
+    resources.limits.ephemeral-storage is the sum of workspace, home and tmp plus 2Gi."""
 
     workspace: Annotated[Size, Field(description="Size of /workspace, including the clone.")] = (
         "8Gi"
@@ -284,7 +284,7 @@ class Toleration(Part):
     ] = None
     operator: Annotated[
         Literal["Exists", "Equal"] | None,
-        Field(description="How the value is compared; Equal if absent."),
+        Field(description="Equal compares the value; Exists matches every value. Equal if absent."),
     ] = None
     value: Annotated[
         str | None, Field(max_length=63, description="Value of the tolerated taint, for Equal.")

@@ -401,7 +401,8 @@ class RunStatus(Part):
     started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
     duration: Annotated[
-        str | None, Field(max_length=16, description="Time from start to end, such as 1m30s.")
+        str | None,
+        Field(max_length=16, description=("Time from startedAt to finishedAt, such as 1m30s.")),
     ] = None
     turns: Annotated[
         int | None,
