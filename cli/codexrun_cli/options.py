@@ -240,7 +240,9 @@ InputsFile = Annotated[
 PromptVersion = Annotated[
     str | None,
     typer.Option(
-        "--prompt-version", metavar="vN", help="Prompt version to use instead of the job type's."
+        "--prompt-version",
+        metavar="vN",
+        help=("Prompt version to use, if the job type allows a choice (prompt.allowOverride)."),
     ),
 ]
 Model = Annotated[
@@ -254,7 +256,10 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help=f"Lower one of these limits: {', '.join(LIMIT_NAMES)}. Repeatable.",
+        help=(
+            "Set a limit of the run, not higher than the job type's. NAME is one of"
+            f" {', '.join(LIMIT_NAMES)}. Repeatable."
+        ),
     ),
 ]
 Reject = Annotated[

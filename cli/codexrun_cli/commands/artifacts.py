@@ -39,8 +39,8 @@ def artifacts(
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List or save the artifacts of a run: its final message, the patch of its workspace, and the
-    Codex session file. Existing files are not overwritten. Needs the REST API."""
+    """List or save the artifacts of a run, such as its final message, the patch of its workspace
+    and the Codex session file. Existing files are not overwritten. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)

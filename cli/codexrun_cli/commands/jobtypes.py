@@ -82,16 +82,18 @@ def _in_full(job_type: JobType, inputs: Sequence[str]) -> str:
             f"{job_type['running']} of {job_type['concurrency_limit']} taken,"
             f" {job_type['queued']} waiting",
         ),
-        (
-            "Ready",
-            "" if job_type.get("ready") is not False else f"no: {job_type.get('message') or ''}",
-        ),
+        ("Ready", _not_ready(job_type) if job_type.get("ready") is False else ""),
         ("Suspended", "yes" if job_type["suspended"] else ""),
     ]
     text = "".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value)
     return text + (
         "Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n"
     )
+
+
+def _not_ready(job_type: JobType) -> str:
+    message = job_type.get("message")
+    return f"no: {message}" if message else "no"
 
 
 @app.command("validate")

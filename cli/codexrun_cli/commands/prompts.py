@@ -106,6 +106,14 @@ From = Annotated[
 Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completion.prompts)]
 
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", "--set", metavar="KEY=VALUE", help="An input; KEY:=JSON passes JSON. Repeatable."
+    ),
+]
+
+
 @app.command("list")
 def list_prompts(
     ctx: typer.Context,
@@ -154,7 +162,7 @@ def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None)
 def render(
     ctx: typer.Context,
     prompt: Prompt,
-    sets: options.Sets = None,
+    sets: Inputs = None,
     file: options.InputsFile = None,
     folder: From = None,
 ) -> None:

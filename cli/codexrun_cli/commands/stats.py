@@ -47,7 +47,7 @@ def stats(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Show the number of runs, and their success rate, tokens and cost. Needs the REST API, which
-    also counts runs whose objects are gone."""
+    also counts runs whose objects are no longer in the cluster."""
     from codexrun_cli.transports.connection import opened
 
     if by not in GROUPINGS and not re.fullmatch("label:.+", by):
