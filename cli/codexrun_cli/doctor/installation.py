@@ -183,7 +183,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                 yield failed(
                     "pulls",
                     f"pod {pod['metadata']['name']}: {waiting['reason']}:"
-                    f" {waiting.get('message', '')}",
+                    f" {waiting.get('message') or 'no further details'}",
                     "check that the nodes can reach the image registry; correct the image in the"
                     " chart or in the job type's spec.image, or add imagePullSecrets",
                 )
