@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, output
+from codexrun_cli.errors import file_problem
 from codexrun_cli.transports import RunFilter
 from codexrun_core.resources.phases import STATUSES
 
@@ -517,10 +518,12 @@ def _from_file(file: Path) -> dict[str, Any]:
         values = yaml.safe_load(text)
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise typer.BadParameter(
-            f"{file}: {' '.join(str(error).split())}", param_hint="-f"
+            f"{file}: not valid YAML: {' '.join(str(error).split())}", param_hint="-f"
         ) from None
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{file}: {file_problem(error)}", param_hint="-f") from None
     if not isinstance(values, dict):
         raise typer.BadParameter(
             f"{file}: must contain the inputs as KEY: VALUE lines", param_hint="-f"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import completion, context, options, output, prompt_source
-from codexrun_cli.errors import CommandError, fail, say
+from codexrun_cli.errors import CommandError, fail, file_problem, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Json
 from codexrun_cli.output.table import Column, counted
@@ -244,7 +244,7 @@ def _read(file: Path) -> str:
         data = sys.stdin.buffer.read() if str(file) == "-" and sys.stdin else file.read_bytes()
         return data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from None
+        raise typer.BadParameter(f"{file}: {file_problem(error)}", param_hint="FILE") from None
 
 
 _KIND = output.Kind[Json](

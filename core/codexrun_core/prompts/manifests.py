@@ -194,7 +194,18 @@ def _parse(location: str, file: Path) -> Manifest:
             for d in yaml.load_all(file.read_text(encoding="utf-8"), Loader=_Loader)
             if d is not None
         ]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise FolderError(
+            [
+                f"{location}: cannot be read ({error.strerror}); correct the path, or make the file"
+                " readable"
+            ]
+        ) from None
+    except UnicodeDecodeError as error:
+        raise FolderError(
+            [f"{location}: not UTF-8 (byte {error.start}); save it as UTF-8"]
+        ) from None
+    except yaml.YAMLError as error:
         raise FolderError(
             [f"{location}: not valid YAML: {' '.join(str(error).split())}; correct the file"]
         ) from None

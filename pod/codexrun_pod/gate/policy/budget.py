@@ -10,6 +10,7 @@ from codexrun_pod.gate.policy.verdicts import Denied, Limits, guardrail
 
 MIN_OUTPUT_TOKENS = 16  # the API's minimum for max_output_tokens
 UNLIMITED_TOKENS = 2**53  # of tokens that cost nothing
+TOO_SMALL = ", and the rest is too small for a response"
 
 
 def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
@@ -56,10 +57,12 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
 def _spent_limit(body: dict[str, Any], limits: Limits) -> str | None:
     """Return how much of which limit is spent, if less than the API's minimum is left of it."""
     if limits.max_tokens is not None and limits.max_tokens - limits.spent < MIN_OUTPUT_TOKENS:
-        return f"{limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)"
+        rest = TOO_SMALL if limits.spent < limits.max_tokens else ""
+        return f"{limits.spent} of {limits.max_tokens} tokens (limits.maxTokens){rest}"
     if limits.max_pico is not None and _affordable(body, limits) < MIN_OUTPUT_TOKENS:
         spent = dollars(limits.spent_pico)
-        return f"{spent} of {dollars(limits.max_pico)} (limits.maxCostCents)"
+        rest = TOO_SMALL if limits.spent_pico < limits.max_pico else ""
+        return f"{spent} of {dollars(limits.max_pico)} (limits.maxCostCents){rest}"
     return None
 
 
