@@ -489,7 +489,11 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inputs", "reason", "words"),
     [
-        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes, which exceeds the limit of 65536 bytes"),
+        (
+            {"a": [{}] * 400_000},
+            "InputsTooLarge",
+            "bytes long, which exceeds the limit of 65536 bytes",
+        ),
         ({"a": nested(40)}, "InvalidInputs", "levels deep"),
     ],
     ids=["large", "deep"],
