@@ -28,8 +28,8 @@ MEANING = {
     Code.CONFLICT: "conflict: the run has already ended, or the name or key is taken",
     Code.UNREACHABLE: "the server or cluster cannot be reached, or the command needs the REST API",
     Code.UNKNOWN: "how the run ended is unknown, for example because it was deleted",
-    Code.TIMEOUT: "--timeout has passed; the run continues",
-    Code.INTERRUPTED: "interrupted with Ctrl-C; the run continues",
+    Code.TIMEOUT: "--timeout has passed, and the run has not ended",
+    Code.INTERRUPTED: "interrupted with Ctrl-C, which does not stop the run",
 }
 
 ENDS = {

@@ -78,7 +78,9 @@ def cancel(
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
     started_at = time.monotonic()
-    stopped_run = run_to_end.see_through(ctx, transport, run, "watch", timeout=timeout)
+    stopped_run = run_to_end.see_through(
+        ctx, transport, run, "watch", timeout=timeout, cancelled=True
+    )
     duration = short_duration(time.monotonic() - started_at)
     say(
         f"{stopped_run['name']}: {stopped_run['status']} after {duration}"

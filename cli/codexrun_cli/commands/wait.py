@@ -83,7 +83,9 @@ def _wait_for(
     def sleep(pause: float) -> None:
         remaining = pause if deadline is None else deadline - time.monotonic()
         if remaining <= 0:
-            say(f"codexrun: {run['name']} is still {run['status']} after {timeout} and continues")
+            say(
+                f"codexrun: {run['name']} is still {run['status']} after {timeout}; stopped waiting"
+            )
             raise typer.Exit(Code.TIMEOUT)
         time.sleep(min(pause, remaining))
 
