@@ -33,7 +33,7 @@ def status(
     web: Annotated[
         bool,
         typer.Option(
-            "--web", help="Open the run in the browser; the first one, if there are several."
+            "--web", help="Open the run in the browser; with several runs, only the first one."
         ),
     ] = False,
     timeout: options.Timeout = None,

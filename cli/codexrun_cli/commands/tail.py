@@ -41,7 +41,8 @@ def tail(
         typer.Option(
             "--exit-status",
             help=(
-                "Exit with a code that says how the run ended; the first one, if there are several."
+                "Exit with a code that says how the run ended; with several runs, how the first"
+                " one ended."
             ),
         ),
     ] = False,

@@ -84,7 +84,7 @@ def _wait_for(
         remaining = pause if deadline is None else deadline - time.monotonic()
         if remaining <= 0:
             say(
-                f"codexrun: {run['name']} is still {run['status']} after {timeout}; stopped waiting"
+                f"codexrun: {run['name']} is still {run['status']} after {timeout} (--timeout)"
             )
             raise typer.Exit(Code.TIMEOUT)
         time.sleep(min(pause, remaining))

@@ -243,7 +243,7 @@ def test_a_wait_that_takes_too_long_has_its_own_code(both: Stand) -> None:
     name = both.start()
     done = both.cli("wait", name, "--timeout", "0.2")
     assert (done.code, done.out) == (124, "")
-    assert done.err == f"codexrun: {name} is still starting after 0.2; stopped waiting\n"
+    assert done.err == f"codexrun: {name} is still starting after 0.2 (--timeout)\n"
 
 
 def test_cancel_says_who_and_why(both: Stand) -> None:
