@@ -258,7 +258,7 @@ Limits = Annotated[
         "--limit",
         metavar="NAME=N",
         help=(
-            "Set a limit of the run, not higher than the job type's. NAME is one of"
+            "Set a limit for the run, not higher than the job type's. NAME is one of"
             f" {', '.join(LIMIT_NAMES)}. Repeatable."
         ),
     ),

@@ -83,9 +83,7 @@ def _wait_for(
     def sleep(pause: float) -> None:
         remaining = pause if deadline is None else deadline - time.monotonic()
         if remaining <= 0:
-            say(
-                f"codexrun: {run['name']} is still {run['status']} after {timeout} (--timeout)"
-            )
+            say(f"codexrun: {run['name']} is still {run['status']} after {timeout} (--timeout)")
             raise typer.Exit(Code.TIMEOUT)
         time.sleep(min(pause, remaining))
 

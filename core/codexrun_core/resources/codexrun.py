@@ -36,10 +36,11 @@ def immutable(field: str) -> JsonDict:
     The rule stands on the parent, because one on an optional field does not run when the field
     comes or goes (KEP-2876).
     """
+    advice = "create another CodexRun instead" if field == "retryOf" else ANOTHER_RUN
     return cel(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} =="
         f" oldSelf.{field})",
-        f"spec.{field} cannot change after creation; {ANOTHER_RUN}",
+        f"spec.{field} cannot change after creation; {advice}",
     )
 
 

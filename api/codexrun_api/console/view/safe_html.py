@@ -74,8 +74,7 @@ class Budget:
         if len(text) > self.markdown_characters:
             return self._as_text(
                 text,
-                "the texts of this page have more characters in all than the limit of"
-                f" {MAX_PAGE_MARKDOWN:,}",
+                f"the texts of this page have more than {MAX_PAGE_MARKDOWN:,} characters in total",
             )
         visible_text = _visible_text(text)
         if quoted_lines(visible_text) > MAX_QUOTED_LINES:
@@ -90,7 +89,7 @@ class Budget:
         if cells > self.cells:
             return self._as_text(
                 text,
-                f"the tables in the text have up to {cells:,} cells; a page shows at most"
+                f"the tables in the text may have up to {cells:,} cells; a page shows at most"
                 f" {MAX_PAGE_CELLS:,} cells",
             )
         self.markdown_characters -= len(text)
