@@ -193,7 +193,7 @@ KINDS = (
     Kind(
         "model_error",
         "the endpoint does not have this model; use one of its models in the job type (on Azure,"
-        " the name of a deployment)",
+        " use the name of a deployment)",
         codes=_codes("deploymentnotfound", "model_not_found", "unknown_model"),
         words=_words(
             r"model\b.{0,120}\b(?:not found|not exist|is not available|not supported)",
