@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from codexrun_core.pod_contract import UNUSABLE_SCHEMA
 from codexrun_core.schemas.nesting import TOO_DEEP
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.meter import Account
@@ -24,6 +25,12 @@ def test_a_message_that_fits():
         "ok": True,
         "sha256": validate_output(b'{"a": [1]}', SCHEMA).sha256,
     }
+
+
+def test_a_schema_that_cannot_be_used_is_told_from_a_message_that_does_not_fit():
+    verdict = validate_output(b"{}", {"$ref": "#/nowhere"})
+    assert not verdict.ok
+    assert verdict.message.startswith(f"{UNUSABLE_SCHEMA}: ")
 
 
 @pytest.mark.parametrize(
