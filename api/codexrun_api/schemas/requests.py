@@ -73,7 +73,8 @@ class Overrides(RequestBody):
         Literal["Queue", "Reject"] | None,
         Field(
             description=(
-                "Reject (the default when starting a run) returns 429 when all slots are taken."
+                "Reject (the default when starting a run) returns 429 if the run cannot start yet,"
+                " for example because all slots are taken."
             )
         ),
     ] = None
