@@ -19,7 +19,7 @@ class Code(IntEnum):
 
 
 MEANING = {
-    Code.DONE: "the command succeeded; if the exit code says how the run ended, the run succeeded",
+    Code.DONE: "the command succeeded; so did the run, for a command that waits for its end",
     Code.FAILED: "the run failed or was rejected, the command failed, or diff found changes",
     Code.USAGE: "invalid usage",
     Code.CANCELLED: "the run was cancelled",

@@ -32,7 +32,7 @@ def wait(
     fmt: options.Output = None,
 ) -> None:
     """Wait until runs have ended. The exit code is 0 if all runs succeed; otherwise it says how the
-    first unsuccessful run, in the order given, ended."""
+    first run (in the order given) that did not succeed ended."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 

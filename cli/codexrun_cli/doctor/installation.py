@@ -188,7 +188,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     " chart or in the job type's spec.image, or add imagePullSecrets",
                 )
                 return
-    yield ok("pulls", "no pod of a run fails to pull an image")
+    yield ok("pulls", "no run is waiting for an image that cannot be pulled")
 
 
 def _metrics(get: Get, namespace: str, change: Change) -> Json:

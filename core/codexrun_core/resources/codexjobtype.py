@@ -135,7 +135,9 @@ class SecretKeyRef(Part):
     key: Annotated[DataKey, Field(description="The key in the Secret.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without the key; the variable is then unset."),
+        Field(
+            description="Whether runs may start if the key is missing; the variable is then unset."
+        ),
     ] = False
 
 
@@ -146,7 +148,9 @@ class ConfigMapKeyRef(Part):
     key: Annotated[DataKey, Field(description="The key in the ConfigMap.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without the key; the variable is then unset."),
+        Field(
+            description="Whether runs may start if the key is missing; the variable is then unset."
+        ),
     ] = False
 
 

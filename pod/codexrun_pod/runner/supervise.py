@@ -215,8 +215,8 @@ class Supervisor:
         self.starting = False
         if is_instructions_cut(event):
             self.report.warn(
-                f"AGENTS.md files are longer than {self.settings.max_agents_md_bytes} bytes"
-                " (maxAgentsMdBytes in the job type), so Codex did not read the rest"
+                f"The AGENTS.md files have more than {self.settings.max_agents_md_bytes} bytes in"
+                " total (maxAgentsMdBytes in the job type); Codex did not read beyond that limit"
             )
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:

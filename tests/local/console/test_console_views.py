@@ -59,7 +59,7 @@ SENTENCES = [
     (
         row("queued", reason="ConcurrencyLimit"),
         {"position": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
-        "Waiting for a slot: 2 of 2 code-review slots are taken, position 3 in the queue,"
+        "Waiting for a slot: 2 of 2 code-review slots are taken; position 3 in the queue;"
         " starts in about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),

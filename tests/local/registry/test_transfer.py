@@ -130,7 +130,7 @@ WRONG = [
     (
         "two ends",
         HEAD + b'{"end": {"runs": 0}}\n' * 2,
-        "line 3: the file has more lines after its end line",
+        "line 3: the file continues after the line that ends an export",
     ),
 ]
 

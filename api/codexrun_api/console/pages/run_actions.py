@@ -162,8 +162,8 @@ async def bulk_result(
     action = services.bulk_actions.get(number)
     if action is None:
         detail = (
-            "the result of this action is no longer stored; the list of runs shows their current"
-            " state"
+            "the result of this action is no longer stored; see the list of runs for the current"
+            " state of each run"
         )
         raise Problem(404, "bulk-not-found", detail)
     return page(

@@ -62,8 +62,8 @@ WAYS_OUT = {
         " then retry."
     ),
     "budget": (
-        "The run reached its token limit or its cost limit; retry with a smaller task, or raise"
-        " that limit in the job type."
+        "The run reached its limit of tokens or of cost; retry with a smaller task, or raise the"
+        " limit in the job type."
     ),
     "timeout": (
         "The run reached its time limit; retry with a smaller task, or raise the job type's"
@@ -78,8 +78,8 @@ WAYS_OUT = {
     "evicted": "The node ran short of resources; retry the run.",
     "node_lost": "The run's node was lost; retry.",
     "image": (
-        "An image of the run cannot be pulled or started; check the images in the job type and in"
-        " the chart, and their pull secrets."
+        "One of the run's images could not be pulled, or its container could not be started; check"
+        " the images in the job type and the chart, and their pull secrets."
     ),
     "unschedulable": (
         "No node could run the pod; check the job type's resources, placement and runtimeClassName,"
@@ -263,7 +263,7 @@ def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int
         )
         if position.eta_seconds is not None:
             parts.append(f"starts in {about(position.eta_seconds)}")
-    return f"Waiting for a slot: {', '.join(parts)}." if parts else "Waiting for a slot."
+    return f"Waiting for a slot: {'; '.join(parts)}." if parts else "Waiting for a slot."
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:

@@ -75,7 +75,9 @@ class Reader:
         """
         self._number += 1
         if self.ended:
-            raise self._bad("the file has more lines after its end line")
+            raise self._bad(
+                "the file continues after the line that ends an export; the file was changed, or is several exports"
+            )
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
