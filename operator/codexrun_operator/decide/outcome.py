@@ -246,8 +246,8 @@ def evicted(pod: Pod) -> Failure | None:
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(
             FailureClass.NODE_LOST,
-            f"{f'Node {pod.node}' if pod.node else 'The node'} was lost; the agent's last actions are"
-            " unknown",
+            f"{f'Node {pod.node}' if pod.node else 'The node'} was lost; the agent's last actions"
+            " are unknown",
         )
     if pod.disruption and not _by_itself(pod) and not _agent_proves(pod):
         return failed(

@@ -76,7 +76,8 @@ class Reader:
         self._number += 1
         if self.ended:
             raise self._bad(
-                "the file continues after the line that ends an export; the file was changed, or is several exports"
+                "the file continues after the line that ends an export; the file was changed, or is"
+                " several exports"
             )
         try:
             value = json.loads(line)
