@@ -31,7 +31,10 @@ router = APIRouter(tags=["health"])
     "/healthz",
     operation_id="getHealth",
     responses={
-        503: {"description": "A restart is needed.", "content": {"application/json": {}}},
+        503: {
+            "description": ("The REST API process needs a restart."),
+            "content": {"application/json": {}},
+        },
         **answers(500),
     },
 )

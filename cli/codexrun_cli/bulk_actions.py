@@ -10,7 +10,7 @@ from codexrun_cli import context, output, run_selection
 from codexrun_cli.errors import CommandError, say, usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Kind
-from codexrun_cli.output.table import Column
+from codexrun_cli.output.table import Column, counted
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import Json, RunFilter, Transport
 from codexrun_cli.transports.schemas import Run
@@ -47,7 +47,7 @@ def select_runs(
     """Return the runs that are meant. A filter may match many: that is said first, and asked about
     where somebody can answer. possible: statuses of runs that are offered where none is named."""
     if names and not run_filter.empty:
-        usage(f"give the names of runs to {verb}, or a filter")
+        usage(f"give either the names of the runs to {verb} or a filter, not both")
     if run_filter.empty:
         return run_selection.find_runs(transport, names or [], possible)
     if not run_filter.status:
@@ -56,10 +56,9 @@ def select_runs(
     if not runs or dry_run or yes:
         return runs
     if not interactive():
-        usage(f"{len(runs)} runs match; add --yes to {verb} them, or --dry-run to see them")
-    typer.confirm(
-        f"{verb} {len(runs)} {'run' if len(runs) == 1 else 'runs'}?", abort=True, err=True
-    )
+        matching = f"{counted(len(runs), 'run')} {'matches' if len(runs) == 1 else 'match'}"
+        usage(f"{matching}; add --yes to {verb} the runs, or --dry-run to see them")
+    typer.confirm(f"{verb} {counted(len(runs), 'run')}?", abort=True, err=True)
     return runs
 
 
@@ -107,9 +106,13 @@ def _in_words(result: Json) -> str:
 
 
 def _total(results: list[Json]) -> str:
-    """Return how many runs had each outcome: `3 runs: 2 asked to stop, 1 failed`."""
-    words = {"cancelled": "asked to stop"}
-    counts = Counter(words.get(result["outcome"], result["outcome"]) for result in results)
+    """Return how many runs had each outcome: `3 runs: 2 being cancelled, 1 failed`."""
+    counts = Counter(
+        "being cancelled"
+        if result["outcome"] == "cancelled" and result["status"] != "cancelled"
+        else result["outcome"]
+        for result in results
+    )
     return f"{len(results)} runs: " + ", ".join(f"{n} {name}" for name, n in counts.items())
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 _PART = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-DURATION_FORM = "write 90s, 10m, 12h, 7d"
+DURATION_FORM = "use, for example, 90s, 10m, 12h or 7d"
 
 
 def seconds(text: str) -> float:

@@ -48,6 +48,15 @@ class CommandError(Exception):
         return lines
 
 
+def file_problem(error: OSError | ValueError) -> str:
+    """Return why a file of the user's cannot be read, or not as UTF-8, without its name."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or type(error).__name__})"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte {error.start}); save it as UTF-8"
+    return " ".join(str(error).split())
+
+
 class Unreachable(CommandError):
     """Server or cluster does not answer; nothing is known about what happened. timed_out: it was
     waited for, and nobody would wait once more."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, output
+from codexrun_cli.errors import file_problem
 from codexrun_cli.transports import RunFilter
 from codexrun_core.resources.phases import STATUSES
 
@@ -102,7 +103,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="A run's name or the beginning of it, its run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, @latest or @latest-failed.",
         autocompletion=completion.runs,
     ),
 ]
@@ -110,7 +111,7 @@ OneName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run's name or the beginning of it, its run ID, or @latest.",
+        help="A run's name or the beginning of it, its run ID, @latest or @latest-failed.",
         autocompletion=completion.runs,
     ),
 ]
@@ -181,7 +182,11 @@ Older = Annotated[
 Search = Annotated[
     str | None,
     typer.Option(
-        metavar="WORDS", help=("Only runs with these words in their name, message or error.")
+        metavar="WORDS",
+        help=(
+            "Only runs with these words, or words that begin with them, in their name, final"
+            " message or error."
+        ),
     ),
 ]
 Labels = Annotated[
@@ -236,7 +241,9 @@ InputsFile = Annotated[
 PromptVersion = Annotated[
     str | None,
     typer.Option(
-        "--prompt-version", metavar="vN", help="Prompt version to use instead of the job type's."
+        "--prompt-version",
+        metavar="vN",
+        help=("Prompt version to use, if the job type allows a choice (prompt.allowOverride)."),
     ),
 ]
 Model = Annotated[
@@ -250,13 +257,20 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help=f"Lower one of these limits: {', '.join(LIMIT_NAMES)}. Repeatable.",
+        help=(
+            "Set a limit for the run, not higher than the job type's. NAME is one of"
+            f" {', '.join(LIMIT_NAMES)}. Repeatable."
+        ),
     ),
 ]
 Reject = Annotated[
     bool,
     typer.Option(
-        "--reject", help="Reject the run at once if every slot is taken, instead of queueing it."
+        "--reject",
+        help=(
+            "Reject the run at once if it cannot start yet, for example because every slot is"
+            " taken, instead of queueing it."
+        ),
     ),
 ]
 Key = Annotated[
@@ -420,8 +434,8 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         if name not in LIMIT_NAMES or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is not a valid limit; write NAME=N, where NAME is one of'
-                f" {', '.join(LIMIT_NAMES)}",
+                f'"{value}" is not a valid limit; write NAME=N, where N is a whole number above 0'
+                f" and NAME is one of {', '.join(LIMIT_NAMES)}",
                 param_hint="--limit",
             )
         by_name[name] = int(number)
@@ -497,17 +511,19 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         if str(file) == "-":
             if sys.stdin is None:
-                raise typer.BadParameter("stdin is closed", param_hint="-f")
+                raise typer.BadParameter("stdin is closed; name a file", param_hint="-f")
             text = sys.stdin.read()
         else:
             text = file.read_text(encoding="utf-8")
         values = yaml.safe_load(text)
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise typer.BadParameter(
-            f"{file}: {' '.join(str(error).split())}", param_hint="-f"
+            f"{file}: not valid YAML: {' '.join(str(error).split())}", param_hint="-f"
         ) from None
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{file}: {file_problem(error)}", param_hint="-f") from None
     if not isinstance(values, dict):
         raise typer.BadParameter(
             f"{file}: must contain the inputs as KEY: VALUE lines", param_hint="-f"

@@ -17,6 +17,8 @@ from codexrun_core.resources.phases import STATUSES
 
 MAX_ABOUT_CHARACTERS = 40
 LATEST = {"@latest": None, "@latest-failed": "failed"}
+NO_RUNS = "there are no runs yet"
+START_ONE = "codexrun start JOB_TYPE"
 MAX_LISTED_RUNS = 15  # to pick one from
 MAX_SEARCHED_RUNS = 500
 
@@ -45,6 +47,7 @@ def find_run(transport: Transport, name: str | None, statuses: Collection[str] =
             raise CommandError(
                 Code.USAGE,
                 f'"{name}" matches {len(runs)} runs: {names}{", ..." if len(runs) > 5 else ""}',
+                hint="give more of the run's name",
             ) from None
         raise
 
@@ -60,10 +63,13 @@ def find_runs(
 def _latest(transport: Transport, name: str) -> Run:
     if name not in LATEST:
         raise typer.BadParameter(f'"{name}" is not a valid name; use {" or ".join(LATEST)}')
-    for run in transport.runs(RunFilter(status=LATEST[name]), 1):
+    status = LATEST[name]
+    for run in transport.runs(RunFilter(status=status), 1):
         return run
     raise CommandError(
-        Code.NOT_FOUND, f"{name}: there is no such run", hint="codexrun start JOB_TYPE"
+        Code.NOT_FOUND,
+        f"{name}: there is no {status} run" if status else f"{name}: {NO_RUNS}",
+        hint="" if status else START_ONE,
     )
 
 
@@ -84,8 +90,10 @@ def _pick(transport: Transport, statuses: Collection[str]) -> Run:
     if not runs:
         raise CommandError(
             Code.NOT_FOUND,
-            "there are no runs to choose from" if chosen else "there are no runs yet",
-            hint="codexrun start JOB_TYPE",
+            f"there are no runs with one of these statuses: {', '.join(sorted(statuses))}"
+            if chosen
+            else NO_RUNS,
+            hint="" if chosen else START_ONE,
         )
     for line in choices(runs, context.now()):
         say(line)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.errors import CommandError
+from codexrun_cli.errors import CommandError, file_problem
 from codexrun_cli.exit_codes import Code
 
 KEYS = {
@@ -75,7 +75,7 @@ def read(file: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(
-            Code.FAILED, f"{file}: {error}", hint="correct or remove the file"
+            Code.FAILED, f"{file}: {file_problem(error)}", hint="correct or remove the file"
         ) from None
     import yaml
 
@@ -85,8 +85,9 @@ def read(file: Path) -> dict[str, str]:
         raise CommandError(
             Code.FAILED, f"{file}: not valid YAML: {' '.join(str(error).split())}"
         ) from None
-    unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
-    if not isinstance(values, dict) or unknown:
+    if not isinstance(values, dict):
+        raise CommandError(Code.FAILED, f"{file}: must contain settings as KEY: VALUE lines")
+    if unknown := [key for key in values if key not in KEYS]:
         raise CommandError(
             Code.FAILED, f"{file}: {unknown[0]}: unknown setting; use {', '.join(KEYS)}"
         )

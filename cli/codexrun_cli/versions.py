@@ -28,7 +28,10 @@ def print_versions(ctx: typer.Context) -> None:
         crds = _of_cluster(settings)
         output.write(f"crd      {crds or 'unknown'}\n")
         if crds and API_VERSION not in crds:
-            say(f"this client supports only {API_VERSION}; update the client or the chart")
+            say(
+                f"the cluster has codexrun.dev {crds}, but this client supports only {API_VERSION};"
+                " update the client or the chart"
+            )
         return
     try:
         from codexrun_cli.transports.rest.http import Http
@@ -42,8 +45,8 @@ def print_versions(ctx: typer.Context) -> None:
     output.write(f"server   {server['version']}\ncrd      {server['resources']}\n")
     if skew(client, server["version"]):
         say(
-            f"client {client} and server {server['version']} differ by more than a minor version;"
-            " update the older one"
+            f"client {client} and server {server['version']} differ by more than one minor"
+            " version; update the older one"
         )
 
 

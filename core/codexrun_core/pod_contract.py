@@ -19,6 +19,9 @@ GATE_ENV = "CODEXRUN_GATE"
 CLONE_ENV = "CODEXRUN_CLONE"
 OUTPUT_SCHEMA_ENV = "CODEXRUN_OUTPUT_SCHEMA"
 
+# How the gate's verdict on a final message begins where the schema, not the message, is wrong.
+UNUSABLE_SCHEMA = "the job type's outputSchema cannot be used"
+
 # Environment variables that move a path of a pod, for runs outside of one.
 WORKSPACE_ENV = "CODEXRUN_WORKSPACE"
 TERMINATION_LOG_ENV = "CODEXRUN_TERMINATION_LOG"

@@ -30,7 +30,7 @@ def moment(text: str, present: datetime | None = None) -> datetime:
         time = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise ValueError(
-            f'"{text}" is not a valid time; write 7d, 12h or 2026-01-31T12:00:00Z'
+            f'"{text}" is not a valid time; use, for example, 7d, 12h or 2026-01-31T12:00:00Z'
         ) from None
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
         raise ValueError(f'"{text}" is out of range; use a year from {FIRST_YEAR} to {LAST_YEAR}')

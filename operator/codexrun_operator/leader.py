@@ -77,7 +77,7 @@ class FencedLease(LeaseLock):
         remaining = self._held_until - time.monotonic()
         if remaining < WRITE_TIMEOUT_SECONDS + MARGIN_SECONDS:
             raise Unavailable(
-                "not the leader, or the lease expires too soon to write"
+                "this operator is not the leader, or its lease expires too soon for a write"
                 f" ({max(0.0, remaining):.1f} s left)"
             )
 

@@ -266,7 +266,8 @@ class Archive:
         last = max(map(int, log.begins), default=0)
         if attempt < last:
             raise Superseded(
-                f"attempt {last} of this run has begun; attempt {attempt} can no longer write"
+                f"attempt {last} of this run has begun; attempt {attempt} can no longer write to"
+                " the log"
             )
         if attempt > last:
             log = Log({**log.begins, str(attempt): self.size(run_id)})
@@ -282,5 +283,5 @@ def _check_name(shape: re.Pattern[str], text: str) -> str:
     """Return the name unchanged. With neither separators nor leading dots, no name leads
     anywhere else."""
     if not shape.fullmatch(text):
-        raise ValueError(f"{text!r} is not a file name in the archive")
+        raise ValueError(f"{text!r} is not a valid file name for the archive")
     return text

@@ -39,9 +39,9 @@ class Volume:
         if self.free - size < self.reserved:
             raise Full(
                 errno.ENOSPC,
-                f"{self.free // MIB} MiB are free on the archive's volume, of which"
-                f" {self.reserved // MIB} MiB are reserved for the registry; enlarge the volume, or"
-                " remove older runs with codexrun cleanup",
+                f"{self.free // MIB} MiB are free on the archive's volume, and"
+                f" {self.reserved // MIB} MiB must stay free for the registry; enlarge the volume,"
+                " or remove older runs with codexrun cleanup",
             )
 
 

@@ -99,7 +99,7 @@ async def get_prompt(services: CurrentServices, _: Caller, name: Name) -> Prompt
     prompt_view = next((view for view in await _views(services) if view.name == name), None)
     if prompt_view is None:
         raise Problem(
-            404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists them'
+            404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists the prompts'
         )
     return prompt_view
 
@@ -118,7 +118,7 @@ async def get_prompt_version(
         raise Problem(
             404,
             "prompt-not-found",
-            f'there is no prompt "{name}" {version}; GET /prompts lists them',
+            f'there is no prompt "{name}" {version}; GET /prompts lists the prompts',
         )
     try:
         sums = (await _sums(services)).get((name, version))

@@ -110,7 +110,7 @@ def refuse_foreign_form(request: Request) -> None:
         raise Problem(
             403,
             "foreign-form",
-            "this form was submitted from another site; open the console and submit it there",
+            "this form was submitted from another site; open the console and submit the form there",
         )
 
 
@@ -132,7 +132,7 @@ async def refuse_expired_form(request: Request, visitor: Visitor) -> None:
         raise Problem(
             403,
             "form-expired",
-            "this form does not belong to your session, which may have ended; reload the page and"
+            "this form was opened in an earlier session; go back, reload the form's page, and"
             " submit the form again",
         )
 

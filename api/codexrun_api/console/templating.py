@@ -216,8 +216,8 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
             Problem(
                 401,
                 "logged-out",
-                "you are not logged in, or your session has ended; log in and submit the form"
-                " again",
+                "you are not logged in, or your session has ended; log in, open the form's page"
+                " again, and submit the form",
             ),
         )
     if request.headers.get("sec-fetch-site") == "cross-site":

@@ -122,9 +122,8 @@ async def caller(
     )
     if user is None:
         problem = "the token is unknown" if credentials else "the request has no token"
-        raise Problem(
-            401, "unauthenticated", f"{problem}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
-        )
+        advice = "send a valid token as `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
+        raise Problem(401, "unauthenticated", f"{problem}; {advice}")
     request.state.user = user
     return user
 

@@ -132,8 +132,8 @@ def _each_once(query: bytes) -> None:
     names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     if repeated := next((name for name, times in names.items() if times > 1), None):
         detail = (
-            f"{repeated} is given more than once; give it once, and separate several values with"
-            " commas"
+            f"the parameter {repeated} is given more than once; give it once (if it takes several"
+            " values, separate them with commas)"
         )
         raise invalid(detail, FieldError(parameter=repeated, detail=detail))
 
@@ -141,7 +141,9 @@ def _each_once(query: bytes) -> None:
 def _too_large(limit: int) -> HTTPException:
     """Return the one kind of error that FastAPI lets through while it reads a body."""
     return HTTPException(
-        413, f"the body exceeds {limit} bytes; put large data in the workspace instead"
+        413,
+        f"the request body exceeds {limit} bytes; shorten it (large inputs of a run belong in its"
+        " workspace)",
     )
 
 

@@ -88,7 +88,8 @@ async def get_run_artifact(
         raise Problem(
             404,
             "artifact-not-found",
-            f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists them',
+            f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists its'
+            " artifacts",
         )
     media_type = MEDIA_TYPES.get(path.suffix, OTHER_MEDIA_TYPE)
     return FileResponse(

@@ -124,7 +124,7 @@ class GateAuthentication:
         if status.get("authenticated") is not True or INGEST_AUDIENCE not in (
             status.get("audiences") or ()
         ):
-            raise NotAGate(401, "the token is not valid for this audience")
+            raise NotAGate(401, f"the token is not valid for the audience {INGEST_AUDIENCE}")
         user = status.get("user") or {}
         if not str(user.get("username")).startswith(
             f"system:serviceaccount:{self._kube.namespace}:"

@@ -158,7 +158,9 @@ class Ingest:
         try:
             usage = GateUsage.model_validate(json.loads(await _body(request, MAX_USAGE_BYTES)))
         except (ValueError, RecursionError) as error:
-            raise HTTPException(422, f"the body is not a valid usage report: {error}") from error
+            raise HTTPException(
+                422, f"the request body is not a valid usage report: {error}"
+            ) from error
         if usage.cost_micro_usd is not None:
             usage = usage.model_copy(update={"cost_cents": -(-usage.cost_micro_usd // 10_000)})
         await self.on_usage(identity.run_id, usage, usage.waiting_until)
@@ -168,9 +170,8 @@ class Ingest:
         identity = await self._identity(request)
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
-            raise HTTPException(
-                404, f"there is no such artifact; use {', '.join(MAX_ARTIFACT_BYTES)}"
-            )
+            names = ", ".join(MAX_ARTIFACT_BYTES)
+            raise HTTPException(404, f'"{name}" is not the name of an artifact; use {names}')
         uploads = self._uploads.get((identity.run_id, name), 0)
         if uploads >= MAX_UPLOADS:
             # The gate keeps what is here and goes on with the rest.
@@ -322,7 +323,7 @@ async def _body(request: Request, limit: int) -> bytes:
     async for part in request.stream():
         received += len(part)
         if received > limit:
-            raise HTTPException(413, f"at most {limit} bytes are accepted")
+            raise HTTPException(413, f"the request body may be at most {limit} bytes long")
         parts.append(part)
     return b"".join(parts)
 

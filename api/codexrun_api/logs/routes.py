@@ -72,7 +72,11 @@ class Unsatisfiable(Problem):
     """With the header that says how long the log is."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(416, "range-not-satisfiable", f"the log has {size} bytes")
+        super().__init__(
+            416,
+            "range-not-satisfiable",
+            f"the requested range is outside the log, which is {size} bytes long",
+        )
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 

@@ -28,14 +28,16 @@ def check_claims(token: str, namespace: str, now: float | None = None) -> None:
     Raises:
         NotAGate: it has not, so that no review would find it a gate's.
     """
-    if not token or len(token) > MAX_TOKEN_CHARACTERS:
+    if not token:
         raise NotAGate(401, "the request has no token")
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise NotAGate(401, f"the token is longer than {MAX_TOKEN_CHARACTERS} characters")
     claims = _payload(token)
     audiences = claims.get("aud")  # one, or a list of them (RFC 7519, 4.1.3)
     if audiences != INGEST_AUDIENCE and not (
         isinstance(audiences, list) and INGEST_AUDIENCE in audiences
     ):
-        raise NotAGate(401, "the token is not valid for this audience")
+        raise NotAGate(401, f"the token is not valid for the audience {INGEST_AUDIENCE}")
     expires = claims.get("exp")
     now = time.time() if now is None else now
     if not isinstance(expires, int | float) or expires < now - CLOCK_LEEWAY_SECONDS:
@@ -56,7 +58,7 @@ def _payload(token: str) -> dict[str, Any]:
     parts = token.split(".")
     try:
         if len(parts) != 3:
-            raise ValueError("a JSON Web Token has three parts")
+            raise ValueError("the token does not have the three parts of a JSON Web Token")
         padded = parts[1] + "=" * (-len(parts[1]) % 4)
         claims = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError):

@@ -36,7 +36,9 @@ class CleanupRequest(requests.RequestBody):
     older_than: Annotated[
         query_params.Time,
         Field(
-            description="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time."
+            description=(
+                "Remove runs that ended before this time: an age (14d, 12h) or an RFC 3339 time."
+            )
         ),
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
@@ -76,7 +78,7 @@ async def clean_up(
     if not (body.dry_run or body.force) and before > datetime.now(UTC) - SHORTEST_AGE:
         detail = (
             f"older_than: {body.older_than} would remove runs that ended within the last hour; use"
-            " a longer time, or set force"
+            " a greater age or an earlier time, or set force"
         )
         raise invalid(detail, FieldError(pointer="/older_than", detail=detail))
     if body.dry_run:

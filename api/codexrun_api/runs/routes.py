@@ -167,8 +167,8 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     origin: OriginHeader = "api",
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
-    """Start a run. The operator decides: 202 with its place in the queue, or 429 if every slot is
-    taken and `when_full` is `Reject`."""
+    """Start a run. The operator decides: 202 with its place in the queue, or 429 if the run cannot
+    start yet and `when_full` is `Reject`."""
     new = await start.build_run(
         services, body, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
@@ -195,7 +195,8 @@ async def list_runs(
     except InvalidPageToken as error:
         detail = (
             str(error)
-            or "this token belongs to a list with other filters, or was not issued by this server"
+            or "this page token belongs to a list with other filters, or was not issued by this"
+            " server; leave it out to start from the first page"
         )
         raise Problem(
             400,

@@ -130,7 +130,7 @@ async def start(services: Services, new: NewRun) -> Started:
             if created:
                 raise refusal_problem(run, services.next_slot(run))
             # An earlier call's refusal is never repeated: this one gets its own verdict.
-    raise unavailable("the name is still taken by a run that is being deleted")
+    raise unavailable(f'the name "{new.name}" is still taken by a run that is being deleted')
 
 
 async def respond(
@@ -193,7 +193,7 @@ def invalid_spec(reason: str, message: str) -> Problem:
 
 def job_type_not_found(name: str) -> Problem:
     """Return the answer to a request that names a job type which does not exist."""
-    detail = f'there is no job type "{name}"; GET /jobtypes lists them'
+    detail = f'there is no job type "{name}"; GET /jobtypes lists the job types'
     return Problem(
         404, "job-type-not-found", detail, errors=[FieldError(pointer="/job_type", detail=detail)]
     )
@@ -248,7 +248,7 @@ async def _create_or_find(services: Services, new: NewRun) -> tuple[CodexRun, bo
         return CodexRun.model_validate(raw), created
     if failure:
         raise unavailable(f"the cluster is not responding: {failure}")
-    raise unavailable("the run's name is not free yet")
+    raise unavailable(f'the name "{new.name}" is not free yet')
 
 
 def _require_same_request(run: CodexRun, new: NewRun) -> None:
@@ -288,12 +288,14 @@ async def _wait_for_verdict(
         if _has_verdict(newest):
             return newest
         if followed.gone:
-            raise Problem(409, "run-deleted", "the run was deleted before the operator saw it")
+            raise Problem(
+                409, "run-deleted", "the run was deleted before the operator had responded"
+            )
         try:
             if reject:
                 await services.kube.delete(path, uid=uid, version=newest.metadata.resource_version)
                 raise unavailable(
-                    f"the operator did not decide within {seconds:.0f} s; the run was deleted"
+                    f"the operator did not respond within {seconds:.0f} s, so the run was deleted"
                 )
             metadata = {
                 "resourceVersion": newest.metadata.resource_version,
@@ -305,7 +307,7 @@ async def _wait_for_verdict(
         except Conflict:
             await _refresh(services, path, uid, followed)
         except NotFound as gone:
-            raise unavailable("the run was deleted before the operator decided") from gone
+            raise unavailable("the run was deleted before the operator had responded") from gone
     raise unavailable("the run keeps changing")
 
 
@@ -317,7 +319,7 @@ async def _refresh(services: Services, path: str, uid: str, followed: Followed) 
     """Read the run from the apiserver: the watch may be behind."""
     raw = await services.kube.get(path)
     if raw["metadata"]["uid"] != uid:
-        raise unavailable("the run was deleted before the operator decided")
+        raise unavailable("the run was deleted before the operator had responded")
     services.mirror.seen(raw)
     followed.tell(CodexRun.model_validate(raw), gone=False)
 

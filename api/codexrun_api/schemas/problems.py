@@ -89,7 +89,8 @@ class Problem(Exception):
 
 
 def not_found(id_or_name: str) -> Problem:
-    return Problem(404, "run-not-found", f'there is no run "{id_or_name}"; GET /runs lists them')
+    detail = f'there is no run "{id_or_name}"; GET /runs lists the runs'
+    return Problem(404, "run-not-found", detail)
 
 
 def invalid(detail: str, *errors: FieldError) -> Problem:

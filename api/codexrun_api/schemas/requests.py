@@ -73,7 +73,8 @@ class Overrides(RequestBody):
         Literal["Queue", "Reject"] | None,
         Field(
             description=(
-                "Reject (the default when starting a run) returns 429 when all slots are taken."
+                "Reject (the default when starting a run) returns 429 if the run cannot start yet,"
+                " for example because all slots are taken."
             )
         ),
     ] = None
@@ -90,7 +91,7 @@ class Overrides(RequestBody):
         except ValueError:
             # Python's own, from its reader too: NaN and Infinity
             raise ValueError(
-                "contains NaN or Infinity, which JSON cannot represent; write the value as a string"
+                "contains NaN or Infinity, which JSON cannot represent; use a string instead"
             ) from None
         return value
 

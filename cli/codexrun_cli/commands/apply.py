@@ -28,7 +28,7 @@ def apply(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Directory in the Git working tree; default: the current one.",
+            help="Directory in the Git working tree.",
         ),
     ] = Path(),
 ) -> None:
@@ -61,9 +61,9 @@ def patch_of(transport: Transport, run: Run) -> bytes:
             raise
         raise CommandError(
             Code.NOT_FOUND,
-            f"{run['name']} left no patch: it had no Git workspace, or changed nothing in the"
-            " workspace",
-            hint=f"`codexrun artifacts {run['name']}` lists its artifacts",
+            f"{run['name']} has no patch: the run has not ended, had no Git workspace or changed"
+            " nothing in it, or its patch was not stored or was cleaned up",
+            hint=f"`codexrun status {run['name']}` shows the status and the warnings of the run",
         ) from None
 
 
@@ -81,7 +81,7 @@ def _git(directory: Path, *arguments: str, patch: bytes | None = None) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise CommandError(Code.FAILED, "git is not on the PATH; install it") from None
+        raise CommandError(Code.FAILED, "git is not on the PATH; install Git") from None
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
         hint = ""

@@ -11,7 +11,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Json
 from codexrun_cli.output.table import Column
 
-SUBJECT = "artifacts"
+SUBJECT = "`codexrun artifacts`"
 
 
 def artifacts(
@@ -33,14 +33,14 @@ def artifacts(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Directory to save to; default: the current one.",
+            help="Directory to save to.",
         ),
     ] = Path(),
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List or save the artifacts of a run: its final message, the patch of its workspace, and the
-    Codex session file. Existing files are not overwritten. Needs the REST API."""
+    """List or save the artifacts of a run, such as its final message, the patch of its workspace
+    and the Codex session file. Existing files are not overwritten. Needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)
@@ -54,7 +54,7 @@ def artifacts(
         if not download and not everything:
             output.emit(listed, _kind(), output_format, context.out(ctx))
             if not listed and output_format.human:
-                say(f"{run['name']} left no artifacts")
+                say(f"{run['name']} has no artifacts")
             return
         wanted = names if everything else list(dict.fromkeys(download or ()))
         for artifact in wanted:
@@ -62,7 +62,9 @@ def artifacts(
                 raise CommandError(
                     Code.NOT_FOUND,
                     f'{run["name"]} has no artifact "{artifact}"',
-                    hint=f"it has {', '.join(names)}" if names else "it has none",
+                    hint=(
+                        f"the run has {', '.join(names)}" if names else "the run has no artifacts"
+                    ),
                 )
         for artifact in wanted:
             file = directory / artifact

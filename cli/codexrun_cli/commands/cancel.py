@@ -20,7 +20,9 @@ def cancel(
     reason: options.Reason = None,
     wait: Annotated[
         bool,
-        typer.Option("--wait", "-w", help="Return when the run has ended and its pod is gone."),
+        typer.Option(
+            "--wait", "-w", help="Return when the runs have ended and their pods are gone."
+        ),
     ] = False,
     timeout: options.Timeout = None,
     job_type: options.JobTypes = None,
@@ -76,7 +78,9 @@ def cancel(
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
     started_at = time.monotonic()
-    stopped_run = run_to_end.see_through(ctx, transport, run, "watch", timeout=timeout)
+    stopped_run = run_to_end.see_through(
+        ctx, transport, run, "watch", timeout=timeout, cancelled=True
+    )
     duration = short_duration(time.monotonic() - started_at)
     say(
         f"{stopped_run['name']}: {stopped_run['status']} after {duration}"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import context, options, output
+from codexrun_cli.output.table import counted
 
 
 def cleanup(
@@ -15,7 +16,7 @@ def cleanup(
             "--older-than",
             metavar="TIME",
             callback=options.read_moment,
-            help="Remove runs that ended before this: an age (14d, 12h) or an RFC 3339 time.",
+            help="Remove runs that ended before this time: an age (14d, 12h) or an RFC 3339 time.",
         ),
     ] = "14d",
     dry_run: options.DryRun = False,
@@ -32,9 +33,10 @@ def cleanup(
         body = {"older_than": older_than, "dry_run": dry_run}
         if force:  # an api of an earlier version knows no such field
             body["force"] = True
-        answer = transport.ask("POST", "/cleanup", "cleanup", body=body)
+        answer = transport.ask("POST", "/cleanup", "`codexrun cleanup`", body=body)
     if output_format.human:
+        removed = counted(answer["removed"], "run")
         verb = "would be removed" if dry_run else "removed"
-        output.write(f"{answer['removed']} runs that ended before {answer['before']} {verb}\n")
+        output.write(f"{verb}: {removed} that ended before {answer['before']}\n")
     else:
         output.emit_document({"schema": "codexrun.cleanup/v1", **answer}, output_format)

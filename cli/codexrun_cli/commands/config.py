@@ -43,7 +43,9 @@ def view(ctx: typer.Context, fmt: options.Output = None) -> None:
 @app.command("set")
 def set_value(
     key: Annotated[str, typer.Argument(help="The setting: server, context, namespace or color.")],
-    value: Annotated[str, typer.Argument(help="Value of the setting; an empty value removes it.")],
+    value: Annotated[
+        str, typer.Argument(help="Value of the setting; an empty value removes the setting.")
+    ],
 ) -> None:
     """Store a setting. To store a token, use `codexrun login`, which keeps it off the command
     line."""

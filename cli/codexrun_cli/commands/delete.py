@@ -4,6 +4,7 @@ import typer
 
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import usage
+from codexrun_cli.output.table import counted
 from codexrun_cli.run_selection import find_runs
 from codexrun_cli.terminal import interactive
 from codexrun_core.resources.phases import ENDED_STATUSES
@@ -25,7 +26,10 @@ def delete(
         runs = find_runs(transport, names or [], ENDED_STATUSES)
         if not (dry_run or yes):
             if not interactive():
-                usage("add --yes to delete them, or --dry-run to see them")
+                usage(
+                    f"without a terminal, the deletion of {counted(len(runs), 'run')} cannot be"
+                    " confirmed; add --yes to delete the runs, or --dry-run to see them"
+                )
             found = ", ".join(run["name"] for run in runs)
             typer.confirm(f"delete {found}?", abort=True, err=True)
         results = [

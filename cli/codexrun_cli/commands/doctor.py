@@ -42,7 +42,7 @@ def doctor(
     ] = False,
     fmt: options.Output = None,
 ) -> None:
-    """Check everything that runs need: cluster, CRDs, permissions, REST API, registry, API
+    """Check everything that a run needs: cluster, CRDs, permissions, REST API, registry, API
     key, CAs, proxy, images, Git, quotas, sandbox and metrics. The exit code is 1 if anything is
     wrong; each problem comes with a fix."""
     from codexrun_cli.doctor import examine

@@ -21,8 +21,8 @@ def edit(
         ),
     ],
 ) -> None:
-    """Change the priority of a run that has not ended. If it is waiting, its place in the queue
-    changes too."""
+    """Change the priority of a run that has not ended. If the run is waiting, its place in the
+    queue changes too."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:

@@ -16,7 +16,7 @@ def help_topic(
         typer.Argument(metavar="[COMMAND|exit-codes]", help="Name of a command, or exit-codes."),
     ] = None,
 ) -> None:
-    """Show help for a command or for `exit-codes`."""
+    """Show help for a command, or list the exit codes (`exit-codes`)."""
     if topic == ["exit-codes"]:
         output.write("".join(f"{code.value:>4}  {text}\n" for code, text in MEANING.items()))
         return

@@ -9,7 +9,7 @@ import typer
 from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import CommandError, fail, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.output.table import Column, printable
+from codexrun_cli.output.table import Column, counted, printable
 from codexrun_cli.transports.schemas import JobType
 
 app = typer.Typer(
@@ -82,16 +82,18 @@ def _in_full(job_type: JobType, inputs: Sequence[str]) -> str:
             f"{job_type['running']} of {job_type['concurrency_limit']} taken,"
             f" {job_type['queued']} waiting",
         ),
-        (
-            "Ready",
-            "" if job_type.get("ready") is not False else f"no: {job_type.get('message') or ''}",
-        ),
+        ("Ready", _not_ready(job_type) if job_type.get("ready") is False else ""),
         ("Suspended", "yes" if job_type["suspended"] else ""),
     ]
     text = "".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value)
     return text + (
         "Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n"
     )
+
+
+def _not_ready(job_type: JobType) -> str:
+    message = job_type.get("message")
+    return f"no: {message}" if message else "no"
 
 
 @app.command("validate")
@@ -116,7 +118,7 @@ def validate(
             problems += error.problems
     if problems:
         fail(*problems)
-    output.write(f"{len(files)} job type{'' if len(files) == 1 else 's'}: valid\n")
+    output.write(f"{counted(len(files), 'job type')}: valid\n")
 
 
 def _inputs(schema: Mapping[str, Any]) -> list[str]:

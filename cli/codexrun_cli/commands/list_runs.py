@@ -9,6 +9,7 @@ import typer
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
+from codexrun_cli.output.table import counted
 from codexrun_cli.transports.schemas import Run
 
 POLL_SECONDS = 2.0  # of a watched list
@@ -62,7 +63,7 @@ def list_runs(
                 + (" match" if not run_filter.empty else " yet; start one: codexrun start JOB_TYPE")
             )
         if has_more and output_format.human:
-            say(f"showing the first {limit}; use --limit for more")
+            say(f"showing only {counted(limit, 'run')}; use --limit to show more")
         if watch:
             _print_changes(
                 ctx, lambda: list(transport.runs(run_filter, limit, sort)), runs, output_format

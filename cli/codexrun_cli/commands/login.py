@@ -48,7 +48,13 @@ def logout() -> None:
     file = settings.path()
     stored = settings.read(file)
     if "token" not in stored and "server" not in stored:
-        say("nothing is stored")
+        say("no URL and no token are stored")
         return
     settings.write(file, {k: v for k, v in stored.items() if k not in ("server", "token")})
-    say(f"{stored.get('server', 'the REST API')} and its token were removed from {file}")
+    if "server" not in stored:
+        removed = "the token was"
+    elif "token" not in stored:
+        removed = f"{stored['server']} was"
+    else:
+        removed = f"{stored['server']} and its token were"
+    say(f"{removed} removed from {file}")

@@ -85,7 +85,7 @@ def logs(
     level: Level = None,
     exit_status: ExitStatus = False,
 ) -> None:
-    """Print a run's log, even after its pod is gone."""
+    """Print a run's log. Once the run's pod is gone, this needs the REST API."""
     from codexrun_cli.transports.connection import opened
 
     printer = Printer(

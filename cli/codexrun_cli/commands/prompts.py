@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import completion, context, options, output, prompt_source
-from codexrun_cli.errors import CommandError, fail, say
+from codexrun_cli.errors import CommandError, fail, file_problem, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Json
-from codexrun_cli.output.table import Column
+from codexrun_cli.output.table import Column, counted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -95,7 +95,7 @@ def verify(
             fail(*problems)
     texts = len(folder.index.all())
     job_types = len(folder.job_types)
-    typer.echo(f"OK: {_count(texts, 'prompt version')}, {_count(job_types, 'job type')}")
+    typer.echo(f"OK: {counted(texts, 'prompt version')}, {counted(job_types, 'job type')}")
 
 
 FOLDER_HELP = "Read this directory instead of the cluster."
@@ -104,6 +104,14 @@ From = Annotated[
     typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP),
 ]
 Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completion.prompts)]
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-p", "--set", metavar="KEY=VALUE", help="An input; KEY:=JSON passes JSON. Repeatable."
+    ),
+]
 
 
 @app.command("list")
@@ -124,12 +132,12 @@ def list_prompts(
     output.emit(rows, _KIND, output_format, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
-        say(f"checksum mismatch: {', '.join(wrong)}; runs with this text are rejected")
+        say(f"checksum mismatch: {', '.join(wrong)}; runs with these versions are rejected")
 
 
 @app.command("show")
 def show(ctx: typer.Context, prompt: Prompt, folder: From = None) -> None:
-    """Print a version's text; default: the newest version."""
+    """Print the text of a prompt version; default: the newest version."""
     output.write(prompt_source.read_text(ctx, prompt, folder)[1])
 
 
@@ -154,11 +162,11 @@ def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None)
 def render(
     ctx: typer.Context,
     prompt: Prompt,
-    sets: options.Sets = None,
+    sets: Inputs = None,
     file: options.InputsFile = None,
     folder: From = None,
 ) -> None:
-    """Print the exact text that Codex would get with these inputs."""
+    """Print the exact text that Codex would get with the given inputs."""
     from codexrun_core.prompts.rendering import UnknownPlaceholderError
     from codexrun_core.prompts.rendering import render as rendered
 
@@ -186,7 +194,10 @@ def add(
         Path, typer.Argument(metavar="FILE", help="File with the new text; - reads stdin.")
     ],
     owner: Annotated[
-        str | None, typer.Option(help="The owner; default: the previous version's owner.")
+        str | None,
+        typer.Option(
+            help="The owner; default: the previous version's owner. Required for a new prompt."
+        ),
     ] = None,
     folder: Annotated[
         Path,
@@ -233,11 +244,7 @@ def _read(file: Path) -> str:
         data = sys.stdin.buffer.read() if str(file) == "-" and sys.stdin else file.read_bytes()
         return data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        raise typer.BadParameter(f"{file}: {file_problem(error)}", param_hint="FILE") from None
 
 
 _KIND = output.Kind[Json](

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from codexrun_cli import output
 from codexrun_cli.errors import CommandError, Unreachable, say
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output.table import counted
 
 if TYPE_CHECKING:
     from codexrun_core.registry.export.format import Entry, Reader
@@ -33,7 +34,7 @@ def export_runs() -> None:
     """
     with _problems():
         runs = asyncio.run(_export())
-    say(f"{runs} runs exported")
+    say(f"{counted(runs, 'run')} exported")
 
 
 def import_runs() -> None:
@@ -52,11 +53,14 @@ def import_runs() -> None:
     with _problems():
         inserted = asyncio.run(_import(reader))
     present = reader.runs - inserted
-    say(f"{inserted} runs imported; {present} already existed and were kept")
+    say(
+        f"{counted(inserted, 'run')} imported; {counted(present, 'run')} already existed, and"
+        f" {'was' if present == 1 else 'were'} kept"
+    )
     if not reader.ended:
         raise CommandError(
             Code.FAILED,
-            f"the file is truncated after {reader.runs} runs: its last line is missing",
+            f"the file is truncated after {counted(reader.runs, 'run')}: its last line is missing",
             hint=(
                 "export the runs again and import the new file; runs that already exist are kept"
             ),

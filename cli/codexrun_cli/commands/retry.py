@@ -25,7 +25,8 @@ def retry(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue the run's Codex thread instead of starting a new one."
+            "--resume",
+            help="Continue the earlier run's Codex thread instead of starting a new thread.",
         ),
     ] = False,
     reject: options.Reject = False,
@@ -90,8 +91,8 @@ def retry(
             return
         if following.mode != "detach":
             usage(
-                "--wait, --watch and --follow work with one run only; wait for several with"
-                " `codexrun wait`"
+                "--wait, --watch and --follow need a single run, given by name, and no --dry-run;"
+                " to wait for several runs, use `codexrun wait`"
             )
         skipped = {} if everything or names else futile(runs, _retries(transport, runs))
         results = [

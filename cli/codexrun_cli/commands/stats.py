@@ -11,11 +11,12 @@ import typer
 
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import CommandError, say
-from codexrun_cli.output.table import Column
+from codexrun_cli.output.table import Column, counted
 from codexrun_cli.transports import Json, RunFilter, Transport
 from codexrun_cli.transports.schemas import Run, Stats
 from codexrun_core.prices.money import money
 
+SUBJECT = "`codexrun stats`"
 GROUPINGS = ("job-type", "model", "user", "day", "status", "prompt", "failure-class")
 SUMMED_HERE = ("model", "user", "day", "status")  # where an older api does not group
 MAX_RUNS = 1_000_000
@@ -46,7 +47,7 @@ def stats(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Show the number of runs, and their success rate, tokens and cost. Needs the REST API, which
-    also counts runs whose objects are gone."""
+    also counts runs whose objects are no longer in the cluster."""
     from codexrun_cli.transports.connection import opened
 
     if by not in GROUPINGS and not re.fullmatch("label:.+", by):
@@ -67,7 +68,7 @@ def stats(
         older=older,
     )
     with opened(context.flags(ctx)) as transport:
-        total = transport.ask("GET", "/stats", "stats", query=run_filter.query())
+        total = transport.ask("GET", "/stats", SUBJECT, query=run_filter.query())
         groups = _groups(transport, run_filter, total, by)
     if fmt == "csv":
         output.write(_csv(groups, headers=not no_headers))
@@ -75,7 +76,7 @@ def stats(
         output.emit(groups, _kind(by), output_format, context.out(ctx))
         rate = total.get("success_rate")
         say(
-            f"{total['runs']} runs, {total['cost_tokens']} tokens,"
+            f"{counted(total['runs'], 'run')}, {counted(total['cost_tokens'], 'token')},"
             f" {money(total['cost_micro_usd'] or 0)} at list prices"
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
@@ -97,7 +98,7 @@ def _groups(transport: Transport, run_filter: RunFilter, total: Stats, by: str) 
         ]
     query = {**run_filter.query(), "group_by": by.replace("-", "_")}
     try:
-        groups = transport.ask("GET", "/stats", "stats", query=query)["groups"]
+        groups = transport.ask("GET", "/stats", SUBJECT, query=query)["groups"]
     except CommandError as error:
         unknown = any(item.get("parameter") == "group_by" for item in error.errors)
         if by not in SUMMED_HERE or not unknown:

@@ -25,15 +25,22 @@ def status(
         typer.Option(
             "--watch",
             "-w",
-            help="Keep showing changes until the run ends; the exit code says how it ended.",
+            help=(
+                "Keep showing changes until the runs have ended; the exit code says how they ended."
+            ),
         ),
     ] = False,
-    web: Annotated[bool, typer.Option("--web", help="Open the run in the browser.")] = False,
+    web: Annotated[
+        bool,
+        typer.Option(
+            "--web", help="Open the run in the browser; with several runs, only the first one."
+        ),
+    ] = False,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """Show everything known about a run, and what to do next."""
+    """Show everything known about one or more runs, and what to do next."""
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt, headers=not no_headers)
@@ -85,5 +92,5 @@ def _last_lines(transport: Transport, run: Run) -> None:
     lines = [line.plain() for raw in text.splitlines() for line in reader.read(raw)]
     if lines:
         output.write(
-            "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])
+            "\nThe end of the run's log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])
         )

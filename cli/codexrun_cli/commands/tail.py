@@ -8,7 +8,6 @@ import typer
 
 from codexrun_cli import context, options, run_selection
 from codexrun_cli.commands.logs import (
-    ExitStatus,
     Grep,
     Level,
     Timestamps,
@@ -37,9 +36,19 @@ def tail(
     timestamps: Timestamps = False,
     grep: Grep = None,
     level: Level = None,
-    exit_status: ExitStatus = False,
+    exit_status: Annotated[
+        bool,
+        typer.Option(
+            "--exit-status",
+            help=(
+                "Exit with a code that says how the run ended; with several runs, how the first"
+                " one ended."
+            ),
+        ),
+    ] = False,
 ) -> None:
-    """Follow the log of one run, or of all active runs, with the run's name before each line."""
+    """Follow the logs of the named runs; if none is named, of up to 20 runs that are starting,
+    running or stopping. With more than one run, each line starts with the run's name."""
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:
@@ -50,7 +59,7 @@ def tail(
                 transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
             )
             if not runs:
-                say("nothing is running")
+                say("no run is starting, running or stopping")
                 return
         terminal = context.out(ctx)
         output_lock = threading.Lock()

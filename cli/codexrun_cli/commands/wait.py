@@ -22,14 +22,17 @@ def wait(
         typer.Option(
             "--for",
             metavar="phase=STATUS",
-            help="Wait for this status instead of the end of the run.",
+            help=(
+                "Wait until each run has this status or has ended; the exit code is 0 if all have"
+                " the status."
+            ),
         ),
     ] = None,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
 ) -> None:
     """Wait until runs have ended. The exit code is 0 if all runs succeed; otherwise it says how the
-    first unsuccessful run, in the order given, ended."""
+    first run (in the order given) that did not succeed ended."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 
@@ -80,7 +83,7 @@ def _wait_for(
     def sleep(pause: float) -> None:
         remaining = pause if deadline is None else deadline - time.monotonic()
         if remaining <= 0:
-            say(f"codexrun: {run['name']} is still {run['status']} after {timeout} and continues")
+            say(f"codexrun: {run['name']} is still {run['status']} after {timeout} (--timeout)")
             raise typer.Exit(Code.TIMEOUT)
         time.sleep(min(pause, remaining))
 

@@ -8,7 +8,7 @@ from codexrun_cli.transports.connection import opened, settings_of
 
 
 def whoami(ctx: typer.Context) -> None:
-    """Print the name under which your runs are recorded, and the server."""
+    """Print the server, and the name under which your runs are recorded."""
     flags = context.flags(ctx)
     with opened(flags) as transport:
         user = transport.user()

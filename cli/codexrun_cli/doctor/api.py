@@ -17,7 +17,7 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
     if settings.server is None:
         yield note(
             "api",
-            "no URL is set; commands go directly to the cluster",
+            "the URL of a REST API is not set, so commands go directly to the cluster",
             "codexrun login URL, or CODEX_CONTROL_URL",
         )
         return None
@@ -47,14 +47,14 @@ def examine(settings: Settings) -> Generator[Json, None, str | None]:
     if skew(client, server):
         yield note(
             "version",
-            f"client {client} and server {server} differ by more than a minor version",
+            f"client {client} and server {server} differ by more than one minor version",
             "update the older one",
         )
     lag = health.get("registry_lag_seconds", 0)
     if lag > MAX_LAG_SECONDS:
         yield failed(
             "registry",
-            f"writes are {lag:.0f}s behind",
+            f"the writes to the registry are {lag:.0f}s behind",
             f"check that the database is up: kubectl logs -n {namespace} -l"
             " app.kubernetes.io/component=api --tail=-1 | grep row.late",
         )

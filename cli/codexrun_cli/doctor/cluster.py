@@ -24,13 +24,15 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
     """Look at the cluster. The last finding is a failed crd where nothing else is worth a look.
     server: what the apiserver says of its version."""
     minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
-    name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
+    name = f"Kubernetes {server.get('gitVersion', '?')}"
     if int(minor or 0) < OLDEST:
         yield failed(
-            "cluster", f"{name} is too old", f"1.{OLDEST} or newer is needed; upgrade the cluster"
+            "cluster",
+            f"{name} is too old",
+            f"upgrade the cluster to Kubernetes 1.{OLDEST} or newer",
         )
     else:
-        yield ok("cluster", name)
+        yield ok("cluster", f"{name}, namespace {transport.kube.namespace}")
     if (crd := _crd(get)) is None:
         yield failed(
             "crd", "the cluster has no codexruns resource", install(transport.kube.namespace)
@@ -48,7 +50,8 @@ def _crd(get: Get) -> Json | None:
     if "v1alpha1" not in versions:
         return failed(
             "crd",
-            f"it has {', '.join(versions)}, but this client supports only v1alpha1",
+            f"the cluster has codexrun.dev {', '.join(versions)}, but this client supports only"
+            " v1alpha1",
             "update the client or the chart",
         )
     return ok("crd", f"codexrun.dev {', '.join(versions)}")

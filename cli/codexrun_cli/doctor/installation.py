@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from codexrun_cli.doctor.findings import CHART, Get, Json, attempt, failed, install, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output.table import counted
 from codexrun_core.runs.label_keys import RUN_NAME_LABEL
 
 Change = Callable[[str], str]  # the command that sets a value of the chart
@@ -64,7 +65,9 @@ def _parts(
     }
     change = partial(upgrade, operator, namespace)
     default = environment.get("CODEXRUN_MODEL_SECRET", "")
-    yield from _keys(get, namespace, default, job_types, change)
+    if not default and not environment.get("CODEXRUN_IDENTITY_TOKEN_URL"):
+        yield from _missing_key(job_types, change)
+    yield from _keys(get, namespace, default, job_types)
     yield from _endpoint(get, namespace, environment, change)
     yield ok(
         "image",
@@ -114,7 +117,7 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
         return note("ca", f"ConfigMap {name} cannot be read: {body.detail}")
     text = (body.get("data") or {}).get(key)
     if text is None:
-        return failed("ca", f"ConfigMap {name} has no {key}", replace)
+        return failed("ca", f'ConfigMap {name} has no entry "{key}"', replace)
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=text)
@@ -123,25 +126,31 @@ def _ca(body: Json | CommandError, name: str, key: str, namespace: str) -> Json:
         count = 0
     if not count:
         return failed(
-            "ca", (f"{key} of ConfigMap {name} contains no CA certificate in PEM format"), replace
+            "ca",
+            f'the entry "{key}" of ConfigMap {name} contains no CA certificate in PEM format',
+            replace,
         )
-    return ok("ca", f"{count} certificates in ConfigMap {name}")
+    return ok("ca", f"ConfigMap {name} contains {counted(count, 'CA certificate')}")
 
 
-def _keys(
-    get: Get, namespace: str, default: str, job_types: list[Json], change: Change
-) -> Iterator[Json]:
+def _missing_key(job_types: list[Json], change: Change) -> Iterator[Json]:
+    """Tell of requests without a key, in an installation that has neither a Secret nor an
+    identity."""
+    if not job_types or not all(kind["spec"].get("modelSecretRef") for kind in job_types):
+        yield note(
+            "key",
+            "model.existingSecret is not set, so requests to the model carry no API key, unless"
+            " their job type has a modelSecretRef",
+            change("model.existingSecret=NAME"),
+        )
+
+
+def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
     """Look at the installation's Secret, and those of job types that have their own."""
     own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
         None,
         default,
     }
-    if not default and (not own or len(own) < len(job_types)):
-        yield note(
-            "key",
-            "no Secret is set: requests to the model carry no API key",
-            change("model.existingSecret=NAME"),
-        )
     for secret in filter(None, (default, *sorted(own))):
         yield _key(get, namespace, secret)
 
@@ -154,8 +163,8 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
             return failed("key", f"Secret {secret} does not exist", fix)
         return note("key", f"cannot tell whether Secret {secret} exists: {body.detail}")
     if "api-key" not in (body.get("data") or {}):
-        return failed("key", f"Secret {secret} has no api-key", fix)
-    return ok("key", f"Secret {secret} has an api-key")
+        return failed("key", f'Secret {secret} has no entry "api-key"', fix)
+    return ok("key", f'Secret {secret} has an entry "api-key"')
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
@@ -174,22 +183,24 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                 yield failed(
                     "pulls",
                     f"pod {pod['metadata']['name']}: {waiting['reason']}:"
-                    f" {waiting.get('message', '')}",
-                    "check that the nodes can reach the image registry; correct agentImage or"
-                    " spec.image, or add imagePullSecrets",
+                    f" {waiting.get('message') or 'no further details'}",
+                    "check that the nodes can reach the image registry; correct the image in the"
+                    " chart or in the job type's spec.image, or add imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"none of the {len(listing)} pods is waiting for an image")
+    yield ok("pulls", "no run is waiting for an image that cannot be pulled")
 
 
 def _metrics(get: Get, namespace: str, change: Change) -> Json:
     fix = change("metrics.serviceMonitor.enabled=true")
     group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
+    if isinstance(group, CommandError) and group.code is not Code.NOT_FOUND:
+        return note("metrics", f"not checked: {group.detail}")
     if isinstance(group, CommandError):
         return note(
             "metrics",
-            "no Prometheus Operator in this cluster; scrape the ports named metrics, or install"
-            " the Prometheus Operator and then run",
+            "there is no Prometheus Operator in this cluster; scrape the ports named metrics, or"
+            " install the Prometheus Operator and then run the command below",
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
@@ -204,4 +215,4 @@ def _metrics(get: Get, namespace: str, change: Change) -> Json:
             "the cluster has a Prometheus Operator, but no ServiceMonitor for codexrun",
             fix,
         )
-    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']}")
+    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']} exists")

@@ -26,7 +26,9 @@ def probe(transport: Any, job_types: list[Json]) -> Json:
     """Start a run and wait for its end; model and key are those of the first job type."""
     if not job_types:
         return note(
-            "probe", "not sent: the probe uses the model of a job type, and there are no job types"
+            "probe",
+            "no request was sent: the probe uses the model of a job type, and there are no job"
+            " types",
         )
     kube = transport.kube
     call = transport.loop.call
@@ -41,7 +43,7 @@ def probe(transport: Any, job_types: list[Json]) -> Json:
     except CommandError as error:
         return failed(
             "probe",
-            f"cannot be created or followed: {error.detail}",
+            f"the run of the probe cannot be created or followed: {error.detail}",
             f"kubectl auth can-i create codexjobtypes.codexrun.dev -n {kube.namespace}",
         )
     finally:
@@ -108,7 +110,7 @@ def verdict(run: Json, model: str, namespace: str) -> Json:
     class_ = f" ({failure['class']})" if failure.get("class") else ""
     return failed(
         "probe",
-        f"{model}: the run is {phase}{class_}: {cause}",
+        f"{model}: the run of the probe has the phase {phase}{class_}: {cause}",
         f"kubectl get events -n {namespace} --sort-by=.lastTimestamp",
     )
 

@@ -24,7 +24,7 @@ def examine(
     for name in own:
         runs = attempt(partial(runs_of, name))
         if isinstance(runs, CommandError):
-            yield note("sandbox", f"{name}: its runs cannot be listed: {runs.detail}")
+            yield note("sandbox", f"the runs of job type {name} cannot be listed: {runs.detail}")
         else:
             yield tried(name, runs)
 
@@ -37,18 +37,21 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
             "sandbox",
             f"cannot tell which Pod Security Standard the namespace enforces: {body.detail}",
         )
-    enforced = (body["metadata"].get("labels") or {}).get(
-        "pod-security.kubernetes.io/enforce", "nothing"
-    )
+    enforced = (body["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce")
     if enforced != "restricted":
+        enforces = f'enforces "{enforced}"' if enforced else "enforces none"
         return note(
             "sandbox",
             'the pod is the sandbox; the pods of runs meet the Pod Security Standard "restricted",'
-            f" but the namespace enforces {enforced}, so other pods may have more rights",
+            f" but the namespace {enforces}, so other pods may have more rights",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
     note_on_own = "" if own else "; no job type uses Codex's own sandbox"
-    return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
+    return ok(
+        "sandbox",
+        'the pod is the sandbox; the namespace enforces the Pod Security Standard "restricted"'
+        f"{note_on_own}",
+    )
 
 
 def tried(job_type: str, runs: list[Json]) -> Json:
@@ -62,12 +65,14 @@ def tried(job_type: str, runs: list[Json]) -> Json:
             continue
         if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):
             return failed(
-                "sandbox", f"{job_type}: Codex could not set up its own sandbox in run {name}", FIX
+                "sandbox",
+                f"job type {job_type}: Codex could not set up its own sandbox in run {name}",
+                FIX,
             )
         if status.get("turns"):
-            return ok("sandbox", f"{job_type}: Codex set up its own sandbox in run {name}")
+            return ok("sandbox", f"job type {job_type}: Codex set up its own sandbox in run {name}")
     return note(
         "sandbox",
-        f"{job_type}: no run has used Codex's own sandbox yet",
+        f"job type {job_type}: no run has used Codex's own sandbox yet",
         f"codexrun start {job_type} --wait",
     )

@@ -54,8 +54,9 @@ def git_credentials(body: Json | CommandError, secret: str, namespace: str) -> J
     missing = [key for key in CREDENTIALS if key not in (body.get("data") or {})]
     if missing:
         fix = f"kubectl delete secret {secret} -n {namespace} && {fix}"
-        return failed("git", f"Secret {secret} has no {' and no '.join(missing)}", fix)
-    return ok("git", f"Secret {secret} has a username and a password")
+        entries = " and no ".join(f'entry "{key}"' for key in missing)
+        return failed("git", f"Secret {secret} has no {entries}", fix)
+    return ok("git", f'Secret {secret} has the entries "username" and "password"')
 
 
 def quota_room(
@@ -101,7 +102,8 @@ def quota_room(
     if findings:
         yield from findings
     elif quotas:
-        yield ok("quota", f"there is room in {', '.join(q['metadata']['name'] for q in quotas)}")
+        names = ", ".join(quota["metadata"]["name"] for quota in quotas)
+        yield ok("quota", f"there is room in each ResourceQuota: {names}")
     else:
         yield ok("quota", "the namespace has no ResourceQuota")
 

@@ -166,7 +166,9 @@ class Reader:
         if len(output) > self._max_output_lines:
             hidden = len(output) - self._max_output_lines
             lines.append(
-                DisplayLine("output", f"... {hidden} earlier lines hidden; --raw shows all")
+                DisplayLine(
+                    "output", f"... {hidden} earlier lines hidden; `codexrun logs --raw` shows all"
+                )
             )
         lines += [DisplayLine("output", line) for line in output[-self._max_output_lines :]]
         if item.status == events.DECLINED:

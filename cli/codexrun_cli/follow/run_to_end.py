@@ -44,9 +44,16 @@ def _print(ctx: typer.Context, run: Run, fmt: output.Format) -> None:
 
 
 def see_through(
-    ctx: typer.Context, transport: Transport, run: Run, mode: str, *, timeout: str | None
+    ctx: typer.Context,
+    transport: Transport,
+    run: Run,
+    mode: str,
+    *,
+    timeout: str | None,
+    cancelled: bool = False,
 ) -> Run:
-    """Follow the run until it has ended. Ctrl-C and time-out end only this, and say so."""
+    """Follow the run until it has ended. Ctrl-C and time-out end only this, and say so. cancelled:
+    whether it is to end because this command has cancelled it."""
     from codexrun_cli.durations import seconds
     from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
@@ -69,13 +76,22 @@ def see_through(
             seconds=seconds(timeout) if timeout else None,
         )
     except KeyboardInterrupt:
-        say(f"\nno longer following; the run continues. To stop it: codexrun cancel {run['name']}")
+        if cancelled:
+            say("\nno longer following; the run is still being stopped")
+        else:
+            say(
+                "\nno longer following; the run continues. To stop it:"
+                f" codexrun cancel {run['name']}"
+            )
         raise typer.Exit(Code.INTERRUPTED) from None
     except follower.TimedOut:
-        say(
-            f"codexrun: {run['name']} has not ended after {timeout} and continues. To stop it:"
-            f" codexrun cancel {run['name']}"
-        )
+        if cancelled:
+            say(f"codexrun: {run['name']} has not ended after {timeout} and is still being stopped")
+        else:
+            say(
+                f"codexrun: {run['name']} has not ended after {timeout} and continues. To stop it:"
+                f" codexrun cancel {run['name']}"
+            )
         raise typer.Exit(Code.TIMEOUT) from None
 
 

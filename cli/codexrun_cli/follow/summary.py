@@ -29,7 +29,7 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
     ]
     text = clean(last_message(run, now)) if run["status"] != "succeeded" else ""
     if run["status"] == "deleted":
-        text = "it was deleted; how it ended is unknown"
+        text = "the run was deleted; how it ended is unknown"
     warnings = [clean(f"  warning: {warning}") for warning in run.get("warnings") or []]
     return [
         ", ".join(filter(None, parts)),

@@ -39,8 +39,10 @@ WAITS = {
     reasons.JOB_REFUSED: "the cluster rejects the run's Job",
     reasons.JOB_TYPE_NOT_FOUND: "its job type does not exist",
     reasons.PROMPT_NOT_FOUND: "its prompt does not exist",
-    reasons.IMAGE_PULL: "pulling the agent's image",
-    reasons.UNSCHEDULABLE: "no node has room for it",
+    reasons.UNREADABLE: "this version of codexrun cannot read the run, its job type or its prompt",
+    reasons.UNKNOWN_VALUE: "this version of codexrun does not know the run's spec.whenFull",
+    reasons.IMAGE_PULL: "an image of its pod cannot be pulled",
+    reasons.UNSCHEDULABLE: "no node can run its pod",
     reasons.CLONING: "cloning the repository",
 }
 
@@ -104,13 +106,14 @@ def _duration(run: Run, now: datetime) -> str:
 
 
 def queue(run: Run) -> str:
-    """Return `position 2, about 40s`; nothing for a run that does not wait."""
+    """Return `position 2 in the queue, starts in about 40s`; nothing for a run that does not
+    wait."""
     position = run.get("queue")
     if not position:
         return ""
     eta = position.get("eta_seconds")
-    return f"position {position['position']}" + (
-        "" if eta is None else f", about {short_duration(eta)}"
+    return f"position {position['position']} in the queue" + (
+        "" if eta is None else f", starts in about {short_duration(eta)}"
     )
 
 

@@ -136,6 +136,11 @@ def _character_width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a count with its noun: `1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """Return one line, and nothing that a terminal would obey: the text may be the agent's."""
     return "".join(c if c.isprintable() else " " for c in text).strip()

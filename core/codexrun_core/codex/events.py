@@ -227,7 +227,7 @@ def _display(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return "(nested too deep)"
+        return "(nested too deeply)"
 
 
 def _count(value: Any) -> int:

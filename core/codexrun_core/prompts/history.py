@@ -96,8 +96,8 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
             )
         except FolderError:
             problem = (
-                f'"{name}" is not a commit in the Git repository of {folder.resolve()}; fetch it'
-                " first"
+                f'"{name}" is not a branch or commit in the Git repository of {folder.resolve()};'
+                " correct the name, or fetch the branch or commit first"
             )
             raise FolderError([problem]) from None
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":

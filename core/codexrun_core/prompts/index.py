@@ -77,10 +77,8 @@ class PromptIndex:
             LookupError: there is none; the message says what there is.
         """
         if name not in self.versions:
-            choices = ", ".join(self.versions) or "none"
-            raise LookupError(
-                f'prompt "{name}" is not in the index; add it there, or use one of: {choices}'
-            )
+            choices = f", or use one of: {', '.join(self.versions)}" if self.versions else ""
+            raise LookupError(f'prompt "{name}" is not in the index; add it there{choices}')
         if version not in self.versions[name]:
             choices = ", ".join(self.versions[name])
             raise LookupError(
@@ -267,15 +265,15 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         text = file.read_bytes()
     except OSError as error:
         return None, [
-            f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the"
-            " path"
+            f"{field}.path: {path} cannot be read ({error.strerror}); add the file, correct the"
+            " path, or make the file readable"
         ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
     if len(text) > MAX_PROMPT_BYTES:
         return None, [
-            f"{field}.path: {path} has {len(text)} bytes, more than the {MAX_PROMPT_BYTES}"
-            " allowed; shorten it"
+            f"{field}.path: {path} is {len(text)} bytes long, more than the {MAX_PROMPT_BYTES}"
+            " bytes allowed; shorten it"
         ]
     try:
         decoded = text.decode("utf-8")

@@ -139,8 +139,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
-            f"{location}: metadata.namespace: leave it out; the option --namespace of `codexrun"
-            " prompts manifests` sets it"
+            f"{location}: metadata.namespace: not allowed here; leave it out, because the option"
+            " --namespace of `codexrun prompts manifests` sets it"
         )
     prompt = manifest["spec"]["prompt"]
     try:
@@ -194,7 +194,18 @@ def _parse(location: str, file: Path) -> Manifest:
             for d in yaml.load_all(file.read_text(encoding="utf-8"), Loader=_Loader)
             if d is not None
         ]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise FolderError(
+            [
+                f"{location}: cannot be read ({error.strerror}); correct the path, or make the file"
+                " readable"
+            ]
+        ) from None
+    except UnicodeDecodeError as error:
+        raise FolderError(
+            [f"{location}: not UTF-8 (byte {error.start}); save it as UTF-8"]
+        ) from None
+    except yaml.YAMLError as error:
         raise FolderError(
             [f"{location}: not valid YAML: {' '.join(str(error).split())}; correct the file"]
         ) from None

@@ -45,8 +45,8 @@ def check(connection: sa.Connection) -> None:
         return
     if revision is None:
         raise SchemaError(
-            f"registry: the database has no schema yet; migrate it to {newest} (the REST API does"
-            " so when it starts)"
+            f"registry: the database has no schema yet; migrate it to schema {newest} (the REST API"
+            " does so when it starts)"
         )
     if not _is_known(revision):
         obstacles = _obstacles(connection)

@@ -135,7 +135,9 @@ class SecretKeyRef(Part):
     key: Annotated[DataKey, Field(description="The key in the Secret.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without the key; the variable is then unset."),
+        Field(
+            description="Whether runs may start if the key is missing; the variable is then unset."
+        ),
     ] = False
 
 
@@ -146,7 +148,9 @@ class ConfigMapKeyRef(Part):
     key: Annotated[DataKey, Field(description="The key in the ConfigMap.")]
     optional: Annotated[
         bool,
-        Field(description="Whether runs may start without the key; the variable is then unset."),
+        Field(
+            description="Whether runs may start if the key is missing; the variable is then unset."
+        ),
     ] = False
 
 
@@ -158,18 +162,25 @@ class EnvSource(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.secretKeyRef) != has(self.configMapKeyRef)",
-                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set one of"
-                    " them",
+                    "spec.env: valueFrom needs either secretKeyRef or configMapKeyRef; set exactly"
+                    " one of them",
                 )
             ]
         }
     )
 
     secret_key_ref: Annotated[
-        SecretKeyRef | None, Field(description="A Secret; the value is masked in all output.")
+        SecretKeyRef | None,
+        Field(
+            description=(
+                "A key of a Secret; the value is masked in all output if it has at least 6"
+                " characters."
+            )
+        ),
     ] = None
     config_map_key_ref: Annotated[
-        ConfigMapKeyRef | None, Field(description="A ConfigMap; the value is not masked.")
+        ConfigMapKeyRef | None,
+        Field(description="A key of a ConfigMap; the value is not masked."),
     ] = None
 
 
@@ -177,14 +188,16 @@ EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*
 
 
 class EnvVar(Part):
-    """An environment variable of the agent. A value from a Secret is masked in all output."""
+    """An environment variable of the agent. A value from a Secret is masked in all output if it has
+    at least 6 characters."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "spec.env: each variable needs either value or valueFrom; set one of them",
+                    "spec.env: each variable needs either value or valueFrom; set exactly one of"
+                    " them",
                 )
             ]
         }
@@ -246,7 +259,7 @@ class Resources(Part):
 
 class Sizes(Part):
     """Sizes of the directories that the agent may write to; the default of
-    resources.limits.ephemeral-storage is their sum plus 2Gi."""
+    resources.limits.ephemeral-storage is the sum of workspace, home and tmp plus 2Gi."""
 
     workspace: Annotated[Size, Field(description="Size of /workspace, including the clone.")] = (
         "8Gi"
@@ -275,7 +288,7 @@ class Toleration(Part):
     ] = None
     operator: Annotated[
         Literal["Exists", "Equal"] | None,
-        Field(description="How the value is compared; Equal if absent."),
+        Field(description="Equal compares the value; Exists matches every value. Equal if absent."),
     ] = None
     value: Annotated[
         str | None, Field(max_length=63, description="Value of the tolerated taint, for Equal.")
@@ -318,8 +331,9 @@ class PodTemplate(Part):
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.podTemplate.labels may not use the prefixes codexrun.dev/ and"
-                        " app.kubernetes.io/, which codexrun sets; choose another prefix",
+                        "spec.podTemplate.labels may not contain keys with the prefix codexrun.dev/"
+                        " or app.kubernetes.io/, because codexrun sets those labels; choose another"
+                        " prefix",
                     )
                 ]
             },
@@ -344,7 +358,7 @@ class McpServer(Part):
                 cel(
                     "has(self.command) != has(self.url)",
                     "spec.mcpServers: each server needs either command (a program in the agent's"
-                    " image) or url; set one of them",
+                    " image) or url; set exactly one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
@@ -451,7 +465,7 @@ class JobTypeSpec(Part):
         str | None,
         Field(
             max_length=1024,
-            description=("Human-readable description of what the runs of this job type do."),
+            description="Human-readable description of what the runs of this job type do.",
         ),
     ] = None
     prompt: PromptRef
@@ -486,9 +500,7 @@ class JobTypeSpec(Part):
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
-    model: Annotated[
-        ModelName, Field(description="The model that runs use unless they choose another.")
-    ]
+    model: Annotated[ModelName, Field(description="Default model of the job type's runs.")]
     allowed_models: Annotated[
         list[ModelName] | None,
         Field(
@@ -527,7 +539,7 @@ class JobTypeSpec(Part):
         ),
     ] = False
     limits: Annotated[
-        Limits, Field(description=("Limits of each run of this job type; a run can lower them."))
+        Limits, Field(description="Limits of each run of this job type; a run can lower them.")
     ] = Limits()
     allowed_tools: Annotated[
         list[ToolEntry] | None,
@@ -593,8 +605,7 @@ class JobTypeSpec(Part):
     git: Annotated[
         GitAccess | None,
         Field(
-            description="Git repositories that runs may work on; if absent,"
-            " runs cannot have a workspace."
+            description="Git repositories that runs may clone; if absent, runs cannot clone any."
         ),
     ] = None
     env: Annotated[
@@ -606,9 +617,9 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-map-keys": ["name"],
             },
             description=(
-                "Environment variables of the agent. Values from Secrets are masked in all"
-                " output; values of fewer than 6 characters are not masked, and the run gets a"
-                " warning."
+                "Environment variables of the agent. Values from Secrets are masked in all output"
+                " if they have at least 6 characters; if they are shorter, they are not masked,"
+                " and the run gets a warning."
             ),
         ),
     ] = None
@@ -631,8 +642,9 @@ class JobTypeSpec(Part):
             ge=0,
             le=1_048_576,
             description=(
-                "Maximum number of bytes that Codex reads from AGENTS.md files; 0 means none."
-                " The rest is cut off, and the run gets a warning."
+                "Maximum number of bytes that Codex reads from AGENTS.md files; if they are"
+                " longer, the rest is ignored and the run gets a warning. With 0, the files are"
+                " not read at all."
             ),
         ),
     ] = 32_768
@@ -646,8 +658,9 @@ class JobTypeSpec(Part):
                     cel(
                         "self.all(key, !key.startsWith('codexrun.dev/') &&"
                         " !key.startsWith('app.kubernetes.io/'))",
-                        "spec.propagateLabels may not contain keys with the prefixes codexrun.dev/"
-                        " and app.kubernetes.io/, which codexrun sets; remove them",
+                        "spec.propagateLabels may not contain keys with the prefix codexrun.dev/ or"
+                        " app.kubernetes.io/, because codexrun sets those labels; remove these"
+                        " keys",
                     )
                 ],
             },

@@ -36,10 +36,11 @@ def immutable(field: str) -> JsonDict:
     The rule stands on the parent, because one on an optional field does not run when the field
     comes or goes (KEP-2876).
     """
+    advice = "create another CodexRun instead" if field == "retryOf" else ANOTHER_RUN
     return cel(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} =="
         f" oldSelf.{field})",
-        f"spec.{field} cannot change after creation; {ANOTHER_RUN}",
+        f"spec.{field} cannot change after creation; {advice}",
     )
 
 
@@ -77,7 +78,7 @@ class GitWorkspace(Part):
 
 
 class Workspace(Part):
-    """The content of /workspace when the agent starts; empty if absent."""
+    """The contents of /workspace when the agent starts; empty if absent."""
 
     git: GitWorkspace
 
@@ -98,7 +99,7 @@ class Cancel(Part):
         Field(
             min_length=1,
             max_length=1024,
-            description=("Reason for the cancellation; recorded with the run."),
+            description="Reason for the cancellation; recorded with the run.",
         ),
     ] = None
 
@@ -121,9 +122,9 @@ class RetryOf(Part):
         bool | None,
         Field(
             description=(
-                "Continue the earlier run's Codex thread, using the session file that the REST API"
-                " stored, instead of starting a new one. Both runs must have the same job type,"
-                " prompt, model and workspace."
+                "Continue the earlier run's Codex thread instead of starting a new thread, using"
+                " the session file that the REST API stored. Both runs must have the same job"
+                " type, prompt, model and workspace."
             )
         ),
     ] = None
@@ -178,10 +179,17 @@ class RunSpec(Part):
         ),
     ] = None
     model: Annotated[
-        ModelName | None, Field(description="One of the job type's allowedModels.")
+        ModelName | None,
+        Field(description="One of the job type's allowedModels; the job type's model if absent."),
     ] = None
     effort: Annotated[
-        Effort | None, Field(description="Reasoning effort: one of the job type's allowedEfforts.")
+        Effort | None,
+        Field(
+            description=(
+                "Reasoning effort: one of the job type's allowedEfforts; the job type's effort if"
+                " absent."
+            )
+        ),
     ] = None
     limits: Annotated[
         Limits | None,
@@ -193,8 +201,8 @@ class RunSpec(Part):
         one_of(*WHEN_FULL),
         Field(
             description=(
-                "What to do when all slots of the job type are taken: Queue makes the run wait;"
-                " Reject ends it at once."
+                "What to do when the run cannot start yet, for example because all slots of the"
+                " job type are taken: Queue makes the run wait; Reject ends it at once."
             )
         ),
     ] = "Queue"
@@ -230,8 +238,8 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """Tokens and cost of the run, metered by the gate. Cached and cache-written input are part of
-    input; reasoning is part of output."""
+    """Tokens and cost of the run, metered by the gate. inputTokens includes cachedInputTokens and
+    cacheWriteTokens; outputTokens includes reasoningTokens."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
@@ -239,8 +247,9 @@ class Usage(Part):
         int | None,
         Field(
             ge=0,
-            description="Input tokens written to the model's cache; some models charge more for"
-            " them.",
+            description=(
+                "Input tokens written to the model's cache; for some models, they cost more."
+            ),
         ),
     ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0
@@ -257,16 +266,16 @@ class Usage(Part):
         ),
     ] = None
     requests: Annotated[
-        int, Field(ge=0, description=("Number of requests that reached the model."))
+        int, Field(ge=0, description="Number of requests that reached the model.")
     ] = 0
     dropped_keys: Annotated[
         int | None,
         Field(
             ge=0,
             description=(
-                "Keys that the gate removed from requests because no supported version of Codex"
-                " sends them. Either Codex in the agent's image is newer than the gate, or"
-                " something else in the run sends requests to the model."
+                "Number of keys that the gate removed from requests because no supported version"
+                " of Codex sends them. Either Codex in the agent's image is newer than the gate,"
+                " or something else in the run sends requests to the model."
             ),
         ),
     ] = None
@@ -393,15 +402,16 @@ class RunStatus(Part):
     started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
     duration: Annotated[
-        str | None, Field(max_length=16, description="Time from start to end, such as 1m30s.")
+        str | None,
+        Field(max_length=16, description=("Time from startedAt to finishedAt, such as 1m30s.")),
     ] = None
     turns: Annotated[
         int | None,
-        Field(ge=0, description=("Number of turns that Codex started, as reported by the runner.")),
+        Field(ge=0, description="Number of turns that Codex started, as reported by the runner."),
     ] = None
     commands: Annotated[
         int | None,
-        Field(ge=0, description=("Number of commands that Codex ran, as reported by the runner.")),
+        Field(ge=0, description="Number of commands that Codex ran, as reported by the runner."),
     ] = None
     warnings: Annotated[
         list[Annotated[str, Field(max_length=512)]] | None,

@@ -35,7 +35,8 @@ def cel(rule: str, message: str) -> JsonDict:
 
 NAME_IS_A_LABEL = cel(
     "size(self.metadata.name) <= 63",
-    "metadata.name must have at most 63 characters (it becomes a label); choose a shorter name",
+    "metadata.name must have at most 63 characters (it becomes a label value); choose a shorter"
+    " name",
 )
 
 

@@ -62,7 +62,7 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
         url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed
     ):
         raise UrlError(
-            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of"
-            " those, or ask the job type's owner to add this URL"
+            f"{url} does not match the job type's git.allowedURLs ({', '.join(allowed)}); use a"
+            " URL that matches one of them, or ask the job type's owner to add this URL"
         )
     return parts

@@ -21,7 +21,7 @@ _REQUIREMENT = re.compile(
 )
 _NAME_RULE = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
 SELECTOR_RULE = (
-    "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), separated by commas"
+    "use key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), separated by commas"
     " (all must match)"
 )
 

@@ -11,15 +11,16 @@ from codexrun_core.resources.codexrun import GitWorkspace
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 
-ADVICE = "start the run again without spec.retryOf.resume"
+ADVICE = "create the new run without spec.retryOf.resume"
 UID_REQUIRED = (
     "spec.retryOf.uid: a run with spec.retryOf.resume must also give the earlier run's"
     " metadata.uid, because a name can be reused; add it, as `codexrun retry NAME --resume` and"
     f" POST /runs/{{id}}/retry do, or {ADVICE}"
 )
 UNKNOWN_SOURCE = (
-    "spec.retryOf.uid: there is no record of a run with this uid (the run was cleaned up, or"
-    f" never existed), so the setup of its thread is unknown; correct the uid, or {ADVICE}"
+    "spec.retryOf.uid: there is no record of a run with this UID (it was cleaned up, or never"
+    " existed), so codexrun cannot check whether its Codex thread may be resumed; correct the UID,"
+    f" or {ADVICE}"
 )
 NOTHING_STORED = (
     "spec.retryOf.resume: the Codex session file of the earlier run is not stored (the run ended"
@@ -53,17 +54,17 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     if source.prompt_sha256 is None:
         return f"spec.retryOf.resume: the earlier run never started and has no thread; {ADVICE}"
     differences = (
-        ("job type", source.job_type, run.job_type),
-        ("prompt's sha256", source.prompt_sha256, run.prompt_sha256),
-        ("model", source.model, run.model),
-        ("workspace", _workspace(source.git), _workspace(run.git)),
+        ("job type", "job type", source.job_type, run.job_type),
+        ("checksum of the prompt", "prompt", source.prompt_sha256, run.prompt_sha256),
+        ("model", "model", source.model, run.model),
+        ("workspace", "workspace", _workspace(source.git), _workspace(run.git)),
     )
-    for name, earlier, own in differences:
+    for name, part, earlier, own in differences:
         if earlier != own:
             return (
                 f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, but that of"
                 f" this run is {own}; a thread can only be resumed with the same job type,"
-                f" prompt, model and workspace. Use the earlier run's {name}, or {ADVICE}"
+                f" prompt, model and workspace. Use the earlier run's {part}, or {ADVICE}"
             )
     return None
 
@@ -71,4 +72,4 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
 def _workspace(git: GitWorkspace | None) -> str:
     if git is None:
         return "empty"
-    return f"{git.url} at {git.ref or 'its default branch'}"
+    return f"{git.url} at {git.ref or 'the default branch'}"

@@ -47,7 +47,7 @@ def inputs_schema_problem(schema: Schema) -> str | None:
     try:
         check_schema(schema)
         if schema.get("type", "object") != "object":
-            return 'spec.inputsSchema/type: inputs must be an object; use "object"'
+            return 'spec.inputsSchema/type: inputs must be an object; set it to "object"'
         for name, part in schema.get("properties", {}).items():
             if not isinstance(part, dict) or "default" not in part:
                 continue
@@ -72,7 +72,7 @@ def output_schema_problem(schema: Schema | None) -> str | None:
     except InvalidSchemaError as error:
         return f"spec.outputSchema{error.pointer}: {error}"
     if schema.get("type") != "object":
-        return 'spec.outputSchema/type: the final message must be an object; use "object"'
+        return 'spec.outputSchema/type: the final message must be an object; set it to "object"'
     return None
 
 
@@ -168,8 +168,8 @@ def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
         return None
     return InputsError(
         reasons.INPUTS_TOO_LARGE,
-        f"spec.inputs: the JSON has {size} bytes, which exceeds the limit of {MAX_INPUTS_BYTES}"
-        " bytes; put large data in the workspace instead",
+        f"spec.inputs: the JSON is {size} bytes long, which exceeds the limit of"
+        f" {MAX_INPUTS_BYTES} bytes; put large data in the workspace instead",
     )
 
 

@@ -68,7 +68,7 @@ def check_schema(schema: Schema) -> None:
         raise InvalidSchemaError(
             "",
             (
-                f"the JSON has {size} bytes, which exceeds the limit of {MAX_SCHEMA_BYTES}"
+                f"the JSON is {size} bytes long, which exceeds the limit of {MAX_SCHEMA_BYTES}"
                 " bytes; shorten the schema"
             ),
         )
@@ -273,13 +273,13 @@ def _describe(error: ValidationError) -> Iterator[Violation]:
         yield Violation(at + pointer([missing]), "missing; give it a value")
         return
     if extra := getattr(error, "extra", None):
-        properties = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
-        yield from (
-            Violation(
-                at + pointer([key]), f"unknown; the allowed fields are: {_shorten(properties)}"
-            )
-            for key in extra
+        known = ", ".join(error.known)  # type: ignore[attr-defined]
+        words = (
+            f"unknown; the allowed fields are: {_shorten(known)}"
+            if known
+            else "unknown; no fields are allowed here"
         )
+        yield from (Violation(at + pointer([key]), words) for key in extra)
         return
     yield Violation(at, _shorten(error.message))
 

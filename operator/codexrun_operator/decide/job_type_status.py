@@ -81,7 +81,7 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         return (
             "True",
             reasons.SUSPENDED,
-            "The job type is valid but suspended; runs wait until it is resumed",
+            "The job type is valid but suspended; no run starts until it is resumed",
         )
     return (
         "True",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.pod_contract import RUNNER, ReportKey
+from codexrun_core.pod_contract import RUNNER, UNUSABLE_SCHEMA, ReportKey
 from codexrun_core.prices.money import money
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
@@ -237,7 +237,8 @@ def evicted(pod: Pod) -> Failure | None:
             FailureClass.STORAGE if about_disk else FailureClass.EVICTED,
             f"Evicted by the kubelet: {pod.message}"
             + (
-                "; raise the limits in the job type's spec.sizes, or have the agent write less"
+                "; raise spec.sizes or resources.limits.ephemeral-storage in the job type, or have"
+                " the agent write less"
                 if about_disk
                 else ""
             ),
@@ -245,7 +246,8 @@ def evicted(pod: Pod) -> Failure | None:
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(
             FailureClass.NODE_LOST,
-            f"Node {pod.node or 'unknown'} was lost; what the agent did last is unknown",
+            f"{f'Node {pod.node}' if pod.node else 'The node'} was lost; the agent's last actions"
+            " are unknown",
         )
     if pod.disruption and not _by_itself(pod) and not _agent_proves(pod):
         return failed(
@@ -296,7 +298,8 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 CLONE_CLASSES = ("workspace", "oom", "storage")
 CLONE_MEMORY = (
-    "The clone step exceeded its memory limit; raise git.memory in the job type, or set git.depth"
+    "The clone step exceeded its memory limit; raise git.memory in the job type, or clone fewer"
+    " commits (git.depth)"
 )
 
 
@@ -412,8 +415,9 @@ def model_failed(pod: Pod) -> Failure | None:
 # For the error of a gate that gives no advice of its own, as earlier versions.
 ADVICE = {
     "auth": (
-        "check the API key in the Secret named in the chart's model.existingSecret or the job"
-        " type's modelSecretRef, and whether that key may use this model"
+        "check the credentials (the API key in the Secret named in the chart's"
+        " model.existingSecret or the job type's modelSecretRef, or the chart's model.identity),"
+        " and whether they allow the use of this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise the quota or settle the invoice, then retry",
@@ -477,6 +481,8 @@ def output_does_not_fit(pod: Pod) -> Failure | None:
     problem = _output_problem(pod) if fits else verdict.get(ReportKey.MESSAGE) or "not checked"
     if problem is None:
         return None
+    if str(problem).startswith(UNUSABLE_SCHEMA):
+        return failed(FailureClass.AGENT_ERROR, str(problem), _codex_exit(pod))
     where = f"output{verdict.get(ReportKey.OUTPUT_POINTER) or ''}"
     masked = pod.agent.report.get(ReportKey.MASKED)
     names = ", ".join(map(str, masked)) if isinstance(masked, list) else ""

@@ -207,13 +207,13 @@ def price_rejection(
         return Rejected(
             reasons.UNKNOWN_PRICE,
             f"spec.limits.maxCostCents: {problem}, so this limit cannot be enforced; use maxTokens"
-            " or another model, or add the price",
+            " or another model, or add the price to the price table",
         )
     if job_type.spec.require_known_price:
         return Rejected(
             reasons.UNKNOWN_PRICE,
             f'spec.model: {problem}, and job type "{job_type.metadata.name}" requires a known price'
-            " (requireKnownPrice); use another model, or add the price",
+            " (requireKnownPrice); use another model, or add the price to the price table",
         )
     return None
 
@@ -226,7 +226,8 @@ def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Re
         reasons.UNKNOWN_PRICE,
         f"spec.limits.maxCostCents: the price table {prices.version} has no price for"
         f' web_search, which job type "{job_type.metadata.name}" allows, so this limit cannot be'
-        " enforced; use maxTokens, remove web_search from allowedTools, or add the price",
+        " enforced; use maxTokens, remove web_search from allowedTools, or add the price to the"
+        " price table",
     )
 
 

@@ -201,7 +201,8 @@ class Git:
             process.communicate()
             raise CloneError(
                 f"cloning {self.settings.url} took longer than {self.settings.timeout:g} s"
-                " (git.timeoutSeconds in the job type); raise that limit, or set git.depth"
+                " (git.timeoutSeconds in the job type); raise that limit, or clone fewer commits"
+                " (git.depth)"
             ) from error
         return process.returncode, output, stderr
 
@@ -226,8 +227,8 @@ class Cloned:
         names = ", ".join(name[:MAX_NAME_CHARS] for name in self.lfs_files[:MAX_NAMED_FILES])
         more = ", ..." if len(self.lfs_files) > MAX_NAMED_FILES else ""
         return [
-            f"the content of {len(self.lfs_files)} Git LFS files was not fetched; the workspace has"
-            f" only their pointers ({names}{more})"
+            "the contents of files in Git LFS were not fetched; the workspace has only their"
+            f" pointers: {names}{more}"
         ]
 
 

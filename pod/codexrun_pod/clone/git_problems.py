@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 MEMORY_ADVICE = (
     "git needed more memory than the clone step has (git.memory in the job type); raise that"
-    " limit, or set git.depth"
+    " limit, or clone fewer commits (git.depth)"
 )
 
 # What passes: the host is overloaded, restarts, or the network blinked.
@@ -52,8 +52,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         return GitProblem(MEMORY_ADVICE, "oom")
     if "No space left on device" in stderr:
         return GitProblem(
-            f"{url} does not fit in the workspace; raise sizes.workspace in the job type, or set"
-            " git.depth",
+            f"{url} does not fit in the workspace; raise sizes.workspace in the job type, or clone"
+            " fewer commits (git.depth)",
             "storage",
         )
     lines = [
@@ -83,7 +83,8 @@ def read_problem(stderr: str, code: int, url: str, *, credentials: bool) -> GitP
         )
     if UNKNOWN_CA.search(stderr):
         return GitProblem(
-            f"{url} has a certificate from an unknown CA; add the CA to the chart's git.caBundle"
+            f"the certificate of {url} cannot be verified ({last}); if it comes from a private CA,"
+            " add that CA to the chart's git.caBundle"
         )
     if re.search(r"not found|returned error: 404", stderr):
         return GitProblem(

@@ -103,7 +103,9 @@ class Inflate:
             try:
                 piece = self._stream.decompress(self._waiting, PIECE_BYTES)
             except zlib.error as error:
-                raise aiohttp.ClientPayloadError(f"cannot be decompressed: {error}") from error
+                raise aiohttp.ClientPayloadError(
+                    f"the response cannot be decompressed: {error}"
+                ) from error
             self._waiting = self._stream.unconsumed_tail
             self._more = len(piece) == PIECE_BYTES
             if self._stream.eof:  # gzip may have another member (RFC 1952, 2.2)

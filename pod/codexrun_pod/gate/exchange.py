@@ -219,7 +219,10 @@ class Exchange:
         try:
             body = await self.while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
-            body = f"the response body has the Content-Encoding {coding}".encode()
+            body = (
+                f"the error message cannot be read, because the response has the Content-Encoding"
+                f" {coding}"
+            ).encode()
         body = self.key_filter.raw(body)
         error = errors.read(
             body.decode("utf-8", "replace"),
@@ -464,14 +467,17 @@ def _way_out(error: BaseException) -> str:
         if error.status < 500:
             return (
                 "the proxy (model.proxy) refuses the connection; configure the proxy to accept"
-                " connections from the pods' addresses and to this host"
+                " connections from the pods' addresses and to the model's host"
             )
         return ""
     if isinstance(error, aiohttp.InvalidURL):
         return "set model.upstreamURL to an http(s) URL"
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
     if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
-        return "add the CAs of the endpoint, or of the proxy that intercepts TLS, to model.caBundle"
+        return (
+            "if the endpoint, or a proxy that intercepts TLS, has a certificate from a private CA,"
+            " add that CA to model.caBundle; otherwise correct the certificate"
+        )
     if isinstance(cause, ssl.SSLError):
         return "check whether model.upstreamURL should begin with http:// or https://"
     return ""

@@ -112,9 +112,14 @@ class TokenSource:
                 headers = no_secret.headers(answer.headers)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_secret.text(str(error) or type(error).__name__)[:200]
-            raise ExchangeError(_error(f"no response from the token endpoint: {reason}")) from None
+            raise ExchangeError(
+                _error(f"the request to the token endpoint failed: {reason}")
+            ) from None
         except UnreadableError as error:
-            problem = f"the response's Content-Encoding is {no_secret.text(str(error))}"
+            problem = (
+                "the response cannot be read, because it has the Content-Encoding"
+                f" {no_secret.text(str(error))}"
+            )
             raise ExchangeError(_error(problem, retryable=False)) from None
         try:
             parsed = json.loads(raw) if answer.status == 200 else None

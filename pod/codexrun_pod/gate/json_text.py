@@ -32,7 +32,7 @@ def parse(raw: bytes | bytearray) -> Any:
     if isinstance(raw, bytearray):
         raw.clear()
     if sum(1 for _ in islice(NEXT_VALUE.finditer(text), MAX_VALUES + 2)) > MAX_VALUES + 1:
-        raise ValueError(f"it has more than {MAX_VALUES} values")
+        raise ValueError(f"the JSON has more than {MAX_VALUES} values")
     return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
 
 

@@ -194,8 +194,8 @@ class Gate:
         return Denied(
             "stall",
             "the agent closed a request before the response was complete, and the model did not"
-            f" complete it within {self.ledger.settings.stall_seconds:g} s; for a slow model, raise"
-            " limits.stallSeconds",
+            f" complete the response within {self.ledger.settings.stall_seconds:g} s; for a slow"
+            " model, raise limits.stallSeconds",
         )
 
     def _refuse_body(self, error: BodyError) -> web.Response:
@@ -253,7 +253,8 @@ class Gate:
             return None
         if not key.isascii() or not key.decode("ascii").isprintable() or b" " in key:
             raise ValueError(
-                "the model Secret's api-key is not one line of printable ASCII; correct the Secret"
+                'the entry "api-key" of the model\'s Secret is not one line of printable ASCII'
+                " without spaces; correct the Secret"
             )
         return key.decode("ascii")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -108,7 +109,7 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         try:
             supervisor.checkout = workspace.read_checkout(settings.workspace)
         except workspace.PatchError as error:
-            artifacts.log_left_out(log, PATCH, str(error))
+            artifacts.log_left_out(log, PATCH, f"{PATCH} cannot be created: {error}")
     time_limits = watchdogs.TimeLimits(settings.timeout, settings.stall, started)
     stop = wait_for_gate(supervisor, time_limits)
     if stop is not None:
@@ -128,10 +129,9 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     try:
         ended = supervisor.run(prompt, environ, time_limits, thread)
     except OSError as error:
-        message = (
-            f"Codex cannot be started: {error.filename or settings.codex}: {error.strerror};"
-            " check that the image is built for this CPU architecture"
-        )
+        message = f"Codex cannot be started: {error.filename or settings.codex}: {error.strerror}"
+        if error.errno == errno.ENOEXEC:
+            message += "; use an image that is built for the CPU architecture of the node"
         raise CannotStartError("config", message) from error
     return _end(log, report, supervisor, ended, find_failure(supervisor.progress, ended))
 
@@ -173,7 +173,9 @@ def give_mask(settings: Settings, log: Log) -> None:
     try:
         put(settings.gate_port, "/mask", digests)
     except (OSError, http.client.HTTPException) as error:  # such as a gate of an earlier version
-        reason = f"the gate did not accept the mask: {error or type(error).__name__}"
+        reason = (
+            f"the gate did not accept the list of values to mask: {error or type(error).__name__}"
+        )
         log.write_own(
             "mask.not_taken", status="starting", phase="prompt", level="warning", reason=reason
         )

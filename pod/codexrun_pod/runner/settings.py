@@ -20,6 +20,9 @@ from codexrun_core.pod_contract import (
 )
 
 DEFAULT_AGENTS_MD_BYTES = 32_768  # of an operator that does not say
+OTHER_VERSION = (
+    "the operator and the agent image do not match; use an agent image of the operator's version"
+)
 
 
 class CannotStartError(Exception):
@@ -128,13 +131,9 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             tmp=Path(environ.get("TMPDIR", "/tmp")),
         )
     except KeyError as missing:
-        raise ConfigError(
-            f"{RUN_ENV} lacks {missing}: the operator and the agent image do not match"
-        ) from missing
+        raise ConfigError(f"{RUN_ENV} lacks {missing}: {OTHER_VERSION}") from missing
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{RUN_ENV}: {error}: the operator and the agent image do not match"
-        ) from error
+        raise ConfigError(f"{RUN_ENV}: {error}: {OTHER_VERSION}") from error
 
 
 def _run(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -215,8 +215,8 @@ class Supervisor:
         self.starting = False
         if is_instructions_cut(event):
             self.report.warn(
-                f"AGENTS.md files are longer than {self.settings.max_agents_md_bytes} bytes"
-                " (maxAgentsMdBytes in the job type), so Codex did not read the rest"
+                f"The AGENTS.md files have more than {self.settings.max_agents_md_bytes} bytes in"
+                " total (maxAgentsMdBytes in the job type); Codex did not read beyond that limit"
             )
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:
@@ -238,7 +238,7 @@ def mcp_start(
     names = ", ".join(str(server["name"]) for server in servers)
     stall = max(time_limits.stall, float(longest + MCP_MARGIN_SECONDS))
     cause = (
-        f"Codex was starting the MCP servers {names}; one of them did not respond, or took longer"
+        f"Codex was starting MCP servers ({names}); at least one did not respond, or took longer"
         " than its startTimeoutSeconds"
     )
     return replace(time_limits, stall=stall), cause

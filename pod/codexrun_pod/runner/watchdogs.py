@@ -68,18 +68,18 @@ class TimeLimits:
             return None
         return Stop(
             "stall",
-            f"no event from Codex and no byte from the model for {self.stall:g} s"
+            f"no event from Codex or the model for {self.stall:g} s"
             f" (limits.stallSeconds). Last activity: {activity}, {quiet:.0f} s ago;"
             f" {gate_activity(gate)}. {cause}",
         )
 
 
 def gate_activity(idle: float | None) -> str:
-    """Describe when the gate saw the last byte, for people."""
+    """Describe how long the gate has seen no event, for people."""
     return (
         "the gate is not responding"
         if idle is None
-        else f"the gate received its last byte {idle:.0f} s ago"
+        else f"the gate has received no event from the model for {idle:.0f} s"
     )
 
 

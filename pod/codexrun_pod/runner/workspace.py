@@ -289,7 +289,7 @@ def _ignored_files(workspace: Path, checkout: Checkout, added: set[bytes]) -> li
     files = set()
     for name in git_index.file_names(index, len(checkout.commit) // 2):
         if time.monotonic() >= deadline:
-            raise ValueError(f"it took longer than {INDEX_SECONDS:g} s")
+            raise ValueError(f"reading it took longer than {INDEX_SECONDS:g} s")
         if (
             name not in added
             and _is_readable(workspace / os.fsdecode(name))

@@ -139,7 +139,7 @@ JOB_TYPES_WRONG = [
         "a label of ours to propagate",
         "spec.propagateLabels",
         ["codexrun.dev/run"],
-        "may not contain keys with the prefixes",
+        "may not contain keys with the prefix",
     ),
     ("AGENTS.md above a MiB", "spec.maxAgentsMdBytes", 2_000_000, "less than or equal to 1048576"),
     (
@@ -178,7 +178,7 @@ JOB_TYPES_WRONG = [
         "label of ours",
         "spec.podTemplate",
         {"labels": {"codexrun.dev/run": "x"}},
-        "may not use the prefixes",
+        "may not contain keys with the prefix",
     ),
     ("sidecar in the template", "spec.podTemplate", {"containers": []}, "unknown field"),
 ]

@@ -393,7 +393,7 @@ def test_markdown_is_bounded_on_its_own(name: str) -> None:
     assert time.process_time() - began < REQUEST_SECONDS
     assert sum(map(len, html)) < 2 * safe_html.MAX_PAGE_HTML
     assert (
-        "Shown as text: " in html[-1]
+        "Shown as plain text: " in html[-1]
         or "left out" in html[-1]
         or sum(map(len, html)) < safe_html.MAX_PAGE_HTML
     )
@@ -415,8 +415,8 @@ def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:
     shown = safe_html.Budget().markdown(TABLE)
     assert (
-        "<em>Shown as text: its tables have up to 66,564 cells; a page shows at most 10,000.</em>"
-        in shown
+        "<em>Shown as plain text: the tables in the text may have up to 66,564 cells; a page shows"
+        " at most 10,000 cells.</em>" in shown
     )
     assert "|a|a|a|" in shown
     assert "<td" not in shown
@@ -431,8 +431,8 @@ def test_a_quotation_of_a_long_log_is_no_quotation_in_quotations() -> None:
     assert "<blockquote>" in safe_html.Budget().markdown(lines)
     above = ">" * 19 + "a\n" + "b\n" * 2_000
     shown = safe_html.Budget().markdown(above)
-    counted = "(a line counts once for each level of quotation).</em>"
-    assert f"its quotations have more than 20,000 lines {counted}" in shown
+    counted = "(a line counts once for each level of quoting).</em>"
+    assert f"the block quotes in the text have more than 20,000 lines {counted}" in shown
 
 
 def test_a_static_file_is_served_by_its_very_name() -> None:

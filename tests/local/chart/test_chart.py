@@ -548,8 +548,8 @@ def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_opera
     assert f"<= {MAX_INPUTS_BYTES} " in validation["expression"]
     with pytest.raises(InputsError) as refused:
         check_inputs({"type": "object"}, {"a": "x" * MAX_INPUTS_BYTES})
-    field, _, problem = str(refused.value).partition(" bytes, which exceeds the limit of ")
-    assert field.startswith("spec.inputs: the JSON has ")
+    field, _, problem = str(refused.value).partition(" bytes long, which exceeds the limit of ")
+    assert field.startswith("spec.inputs: the JSON is ")
     assert validation["message"] == f"spec.inputs: the JSON exceeds the limit of {problem}"
 
 

@@ -94,7 +94,11 @@ def of_release(name: str, part: str) -> dict:
 PODS = "/api/v1/namespaces/codexrun/pods?labelSelector=codexrun.dev/run"
 APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
 ILLS = [
-    ("cluster", {"/version": {"gitVersion": "v1.29.0", "minor": "29"}}, "1.31 or newer is needed"),
+    (
+        "cluster",
+        {"/version": {"gitVersion": "v1.29.0", "minor": "29"}},
+        "to Kubernetes 1.31 or newer",
+    ),
     ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
     ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update the client"),
     ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
@@ -219,8 +223,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90s behind\n        fix: check that the database is up:"
-        " kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
+        "failed  registry: the writes to the registry are 90s behind\n        fix: check that the"
+        " database is up: kubectl logs -n codexrun -l app.kubernetes.io/component=api" in done.out
     )
 
 
@@ -259,7 +263,7 @@ def test_a_namespace_that_enforces_less(well: Stand) -> None:
     well.kube.more["/api/v1/namespaces/codexrun"] = {"metadata": {"labels": {}}}
     done = well.cli("doctor")
     assert (
-        "the namespace enforces nothing, so other pods may have more rights\n        fix: kubectl"
+        "the namespace enforces none, so other pods may have more rights\n        fix: kubectl"
         " label namespace codexrun" in done.out
     )
 
@@ -312,7 +316,7 @@ def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, job_type("boxed", sandbox="codex"))
     done = well.cli("doctor")
     assert re.findall(r"sandbox: (\S+)", done.out) == ["the", "boxed:"]
-    assert "note    sandbox: boxed: no run has used Codex's own sandbox yet\n" in done.out
+    assert "note    sandbox: job type boxed: no run has used Codex's own sandbox yet\n" in done.out
 
 
 def test_the_runner_still_says_it_in_these_words() -> None:

@@ -170,7 +170,7 @@ PROBLEMS = [
     (
         problem(429, "job-type-held"),
         Code.FAILED,
-        "without --reject, the run waits until the cluster accepts its Jobs again",
+        "without --reject, the run waits until the cluster accepts its Job",
     ),
     (problem(500, "internal"), Code.FAILED, ""),
     (problem(503, "unavailable"), Code.UNREACHABLE, "run `codexrun doctor` to find the cause"),
@@ -277,7 +277,7 @@ def test_an_answer_that_is_no_problem(cli: Any, answering: type[Answering], body
     answering.answer = (502, body)
     done = cli("list")
     assert done.exit_code == Code.UNREACHABLE
-    assert "answered HTTP 502" in done.stderr
+    assert "responded with HTTP 502" in done.stderr
 
 
 def test_a_server_that_is_something_else(cli: Any, answering: type[Answering]) -> None:
@@ -340,7 +340,7 @@ def test_no_cluster_and_no_api_says_how_to_get_one(tmp_path: Path) -> None:
         [*command(), "list"], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == Code.UNREACHABLE, done.stderr
-    assert "no cluster" in done.stderr
+    assert "there is no usable kubeconfig" in done.stderr
     assert "codexrun login URL" in done.stderr
 
 
@@ -377,7 +377,7 @@ WRONG = [
     (["logs", "x", "--level", "loud"], '"loud" is not a valid level'),
     (["logs", "x", "--format", "xml"], "use pretty or jsonl"),
     (["wait", "x", "--for", "done"], "write phase=STATUS"),
-    (["cancel", "x", "-j", "hello"], "give the names of runs to"),
+    (["cancel", "x", "-j", "hello"], "give either the names of the runs to cancel or"),
     (["diff"], "Missing argument"),
     (["diff", "a", "--log"], "name two runs to compare"),
     (["diff", "a", "b", "--spec", "--log"], "use only one of --spec, --result and --log"),
@@ -385,7 +385,7 @@ WRONG = [
     (["completion", "csh"], '"csh" is not a supported shell'),
     (["help", "nothing"], '"nothing" is not a command'),
     (["config", "set", "token", "x"], "a token on the command line is visible to every process"),
-    (["list", "-l", "team>1"], '"team>1" is not a valid label selector; write key=value'),
+    (["list", "-l", "team>1"], '"team>1" is not a valid label selector; use key=value'),
     (["cancel", "-l", "team=a/b"], '"a/b" is not a valid label value'),
     (
         ["list", "--sort", "price"],

@@ -130,7 +130,7 @@ def test_a_failed_run_shows_why_and_the_end_of_its_log(both: Stand) -> None:
     )
     done = both.until(lambda: (d := both.cli("status", name)).out.count("timeout") and d)
     assert "Failure:    timeout: it took too long (a retry would end the same way)" in done.out
-    assert "The end of its log:\n" in done.out
+    assert "The end of the run's log:\n" in done.out
     assert "  $ make test\n" in done.out
     assert done.err == f"next: codexrun logs {name}    (to run it again: codexrun retry {name})\n"
 
@@ -152,7 +152,7 @@ def test_list_limits_after_filtering(both: Stand) -> None:
     done = both.cli("list", "-L", "2", "-o", "name")
     assert len(done.out.splitlines()) == 2
     assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
-    assert "showing the first 2" in both.cli("list", "-L", "2").err
+    assert "showing only 2 runs" in both.cli("list", "-L", "2").err
 
 
 def test_list_by_labels(both: Stand) -> None:
@@ -243,7 +243,7 @@ def test_a_wait_that_takes_too_long_has_its_own_code(both: Stand) -> None:
     name = both.start()
     done = both.cli("wait", name, "--timeout", "0.2")
     assert (done.code, done.out) == (124, "")
-    assert done.err == f"codexrun: {name} is still starting after 0.2 and continues\n"
+    assert done.err == f"codexrun: {name} is still starting after 0.2 (--timeout)\n"
 
 
 def test_cancel_says_who_and_why(both: Stand) -> None:
@@ -326,7 +326,7 @@ def test_resume_with_another_model_is_refused(stand: Stand) -> None:
     done = stand.cli("retry", name, "--resume")
     assert done.code == 1, done
     assert "spec.retryOf.resume: the model of the earlier run is another" in done.err
-    assert "start the run again without spec.retryOf.resume" in done.err
+    assert "create the new run without spec.retryOf.resume" in done.err
 
 
 def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:

@@ -242,7 +242,7 @@ def test_tail_follows_all_that_run_each_with_its_name(
     threading.Thread(target=end_both, daemon=True).start()
     done = both.cli("tail")
     assert sorted(done.out.splitlines()) == ["first alpha", "second beta"]
-    both.until(lambda: both.cli("tail").err == "nothing is running\n")
+    both.until(lambda: both.cli("tail").err == "no run is starting, running or stopping\n")
 
 
 # -- a pod's log, from a kubelet that resumes by whole seconds only
@@ -418,7 +418,7 @@ def test_a_command_is_named_once() -> None:
 def test_long_output_is_shortened_and_says_so() -> None:
     output = "\n".join(map(str, range(100)))
     shown = said(item("command_execution", command="seq", exit_code=0, aggregated_output=output))
-    assert shown[1] == "  | ... 90 earlier lines hidden; --raw shows all"
+    assert shown[1] == "  | ... 90 earlier lines hidden; `codexrun logs --raw` shows all"
     assert shown[-2] == "  | 99"
 
 

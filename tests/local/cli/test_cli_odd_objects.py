@@ -40,8 +40,8 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(cluster: Stand) -> None
         done = cluster.cli(*command)
         assert (done.code, "plain" in done.out, "odd" in done.out) == (0, True, False), done.err
         assert (
-            "codexruns/odd cannot be read by this version and is left out; `kubectl get codexruns"
-            " odd -o yaml`" in done.err
+            "codexruns/odd cannot be read by this version of codexrun and is left out; `kubectl"
+            " get codexruns odd -o yaml`" in done.err
         )
         assert "hunter2" not in done.err
 

@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
     name = stand.finished()
-    assert "left no artifacts" in stand.cli("artifacts", name).err
+    assert "has no artifacts" in stand.cli("artifacts", name).err
     leave(stand, name, **{"final-message.md": "Done.", "workspace.patch": PATCH})
     listed = json.loads(stand.cli("artifacts", name, "-o", "json").out)
     assert listed["schema"] == "codexrun.artifact-list/v1"
@@ -51,7 +51,7 @@ def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
     assert again.code == 6
     assert "workspace.patch already exists" in again.err
     absent = stand.cli("artifacts", name, "--download", "notes.txt", "--dir", str(tmp_path))
-    assert (absent.code, "hint: it has final-message.md, workspace.patch" in absent.err) == (
+    assert (absent.code, "hint: the run has final-message.md, workspace.patch" in absent.err) == (
         5,
         True,
     )
@@ -59,7 +59,7 @@ def test_artifacts_are_listed_and_saved(stand: Stand, tmp_path: Path) -> None:
 
 def test_a_patch_is_applied_after_a_check(stand: Stand, tree: Path) -> None:
     name = stand.finished()
-    assert "left no patch" in stand.cli("apply", name, "--dir", str(tree)).err
+    assert "has no patch" in stand.cli("apply", name, "--dir", str(tree)).err
     leave(stand, name, **{"workspace.patch": PATCH})
     assert stand.cli("diff", name).out == PATCH
     checked = stand.cli("apply", name, "--check", "--dir", str(tree))
@@ -94,7 +94,7 @@ def test_only_what_has_ended_is_deleted(both: Stand) -> None:
     assert "has not ended (starting); cancel it first" in early.err
     both.end(name)
     asked = both.cli("delete", name)
-    assert (asked.code, "add --yes to delete them" in asked.err) == (2, True)
+    assert (asked.code, "add --yes to delete the runs" in asked.err) == (2, True)
     both.until(lambda: both.cli("delete", name, "--yes").code == 0)
     assert both.kube.run_names == []
 
@@ -111,7 +111,7 @@ def test_logout_forgets_api_and_token(stand: Stand) -> None:
     assert stand.cli("whoami", env=stored).out == "shared\n"
     assert f"{url} and its token were removed from" in stand.cli("logout", env=stored).err
     assert token not in stand.cli("config", "view", env=stored).out
-    assert stand.cli("logout", env=stored).err == "nothing is stored\n"
+    assert stand.cli("logout", env=stored).err == "no URL and no token are stored\n"
 
 
 def test_inputs_take_the_type_of_the_schema(both: Stand) -> None:

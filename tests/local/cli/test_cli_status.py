@@ -156,7 +156,7 @@ def test_a_failed_run_says_class_message_last_lines_and_what_to_type(both: Stand
     assert (
         "Failure:    timeout: the agent took too long (a retry would end the same way)" in done.out
     )
-    end = done.out.partition("The end of its log:\n")[2]
+    end = done.out.partition("The end of the run's log:\n")[2]
     assert "  exit 2\n" in end
     assert done.err == f"next: codexrun logs {name}    (to run it again: codexrun retry {name})\n"
 

@@ -46,7 +46,7 @@ def test_an_endpoint_that_never_answers_is_a_stall_that_names_what_came_before(p
     assert result.failure == "stall"
     message = result.runner["failure"]["message"]
     assert "Last activity: turn.started" in message
-    assert "the gate received its last byte" in message
+    assert "the gate has received no event from the model" in message
 
 
 def test_a_gate_that_is_gone_is_no_endless_wait(pod):

@@ -98,8 +98,8 @@ def test_an_agent_in_codex_s_sandbox_does_not_get_out_by_a_submodule(pod, tmp_pa
         (
             "git update-index --split-index",
             [
-                "it lacks ignored files that the agent added, because the Git index cannot be"
-                " read: it is a split index"
+                "workspace.patch lacks ignored files that the agent added, because the Git index"
+                " cannot be read: it is a split index"
             ],
         ),
     ],

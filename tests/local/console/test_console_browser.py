@@ -104,7 +104,7 @@ async def test_filters_and_bulk_without_javascript(console: Console, plain: Visi
     await expect(page.locator("h1")).to_have_text("Cancel 1 run?")
     await page.get_by_role("button", name="Cancel 1 run").click()
     await console.until(lambda: bool(console.kube.run("plain-0")["spec"].get("cancel")))
-    await reloaded_until(page, "1 of 1 asked to stop")
+    await reloaded_until(page, "1 of 1 cancellations requested")
     assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [
         True,
         False,
@@ -497,7 +497,7 @@ async def test_a_line_has_a_link_and_a_search_its_matches(console: Console, visi
     assert await page.locator("#L1500.at").count() == 1
     await page.fill("#log-q", "NEEDLE")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits")).to_have_text("5 lines")
+    await expect(page.locator("#log-hits")).to_have_text("5 matching lines")
     await page.locator("#log").focus()
     await page.keyboard.press("n")
     await expect(page).to_have_url(re.compile("q=NEEDLE.*#L"))

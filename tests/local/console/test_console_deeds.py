@@ -105,11 +105,11 @@ async def test_500_cancels_do_not_block_the_request(
     done = await http.post("/console/bulk", data=form)
     assert done.status_code == 303
     assert not any("cancel" in console.kube.run(name)["spec"] for name in names)
-    assert "0 of 500 asked to stop" in (await http.get(done.headers["location"])).text
+    assert "0 of 500 cancellations requested" in (await http.get(done.headers["location"])).text
     assert (await http.get("/console/runs")).status_code == 200
     answers.set()
     await console.until(lambda: all("cancel" in console.kube.run(name)["spec"] for name in names))
-    await page_with("500 of 500 asked to stop", http, done.headers["location"])
+    await page_with("500 of 500 cancellations requested", http, done.headers["location"])
 
 
 async def test_each_run_of_a_bulk_has_its_own_result(
@@ -135,7 +135,9 @@ async def test_each_run_of_a_bulk_has_its_own_result(
         "confirmed": "1",
     }
     done = await http.post("/console/bulk", data=form)
-    result = await page_with("2 of 3 asked to stop, 1 failed", http, done.headers["location"])
+    result = await page_with(
+        "2 of 3 cancellations requested, 1 failed", http, done.headers["location"]
+    )
     assert "not this one" in result
 
 

@@ -91,7 +91,7 @@ async def test_a_wrong_label_or_order_is_said_in_the_same_words(
 ) -> None:
     answer = await http.get("/console/runs", params=query)
     assert answer.status_code == 200, "what else was asked for is shown"
-    assert ("is not a valid label selector; write key=value" in answer.text) or (
+    assert ("is not a valid label selector; use key=value" in answer.text) or (
         "is not a valid sort order; use created" in answer.text
     )
 

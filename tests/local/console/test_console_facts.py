@@ -227,7 +227,7 @@ async def test_an_estimate_is_called_one_and_says_how_wrong_it_can_be(team) -> N
         await http.post("/console/login", data={"token": TOKEN})
         estimated = (await http.get(f"/console/runs/{ids['cancelled']}")).text
         exact = (await http.get(f"/console/runs/{ids['done']}")).text
-    assert "Partly an estimate (at most 19,300 tokens)" in estimated
+    assert "partly an estimate (at most 19,300 tokens)" in estimated
     assert "an estimate" not in exact
 
 

@@ -101,7 +101,7 @@ async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(
     assert done.status_code == 303
     await console.until(lambda: all("cancel" in console.kube.run(name)["spec"] for name in names))
     result = (await http.get(done.headers["location"])).text
-    assert "25 of 25 asked to stop" in result
+    assert "25 of 25 cancellations requested" in result
     assert console.kube.run(names[0])["spec"]["cancel"] == {
         "requestedBy": "shared",
         "reason": "enough",

@@ -53,7 +53,7 @@ def test_what_matched_is_told_as_the_page_shows_it(archive: Archive) -> None:
 def test_too_many_lines_are_cut_and_that_is_said(archive: Archive) -> None:
     say(archive, *["x"] * (MAX_LINES + 1))
     found = search(archive, "run", "x", regexp=False)
-    assert (len(found.lines), found.said) == (MAX_LINES, "1,000+ lines")
+    assert (len(found.lines), found.said) == (MAX_LINES, "1,000+ matching lines")
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{2000}", "(?=x)", "(a)\\1"])
@@ -67,7 +67,8 @@ def test_what_is_no_pattern_is_told(archive: Archive, pattern: str) -> None:
 def test_when_time_is_over_it_says_where_it_stopped(archive: Archive) -> None:
     say(archive, "x", "y")
     found = search(archive, "run", "y", regexp=True, seconds=-1)
-    assert (found.lines, found.said) == ([], "0 lines; stopped after 3 s, at line 1")
+    said = "0 matching lines; the search stopped after 3 s, at line 1"
+    assert (found.lines, found.said) == ([], said)
 
 
 def test_a_pattern_that_would_backtrack_for_ever_ends(archive: Archive) -> None:

@@ -45,7 +45,7 @@ async def test_a_pattern_is_found_marked_and_walked_through(console: Console, vi
     await page.check("#log-regexp")
     await page.fill("#log-q", "exit [1-9]$|step 1500|exit \\d")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits")).to_have_text("4 lines")
+    await expect(page.locator("#log-hits")).to_have_text("4 matching lines")
     await page.locator("#log").focus()
     seen = []
     for key in ("n", "n", "N"):
@@ -59,7 +59,7 @@ async def test_a_pattern_is_found_marked_and_walked_through(console: Console, vi
     assert set(await page.evaluate(MARKED)) <= {"exit 7", "step 1500"}
     assert await page.evaluate(MARKED)
     copy = await visit.page(page.url.removeprefix(console.url))
-    await expect(copy.locator("#log-hits")).to_have_text("4 lines")
+    await expect(copy.locator("#log-hits")).to_have_text("4 matching lines")
     assert await copy.is_checked("#log-regexp")
 
 
@@ -71,7 +71,7 @@ async def test_what_is_no_pattern_is_said_at_the_search(console: Console, visit:
     await expect(page.locator("#log-hits.err")).to_contain_text("not a valid RE2 pattern")
     await page.fill("#log-q", "exit 7")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits:not(.err)")).to_have_text("3 lines")
+    await expect(page.locator("#log-hits:not(.err)")).to_have_text("3 matching lines")
 
 
 async def test_a_pattern_works_without_javascript(console: Console, plain: Visit) -> None:
@@ -79,7 +79,7 @@ async def test_a_pattern_works_without_javascript(console: Console, plain: Visit
     await page.fill("#log-q", "exit [7-9]")
     await page.check("#log-regexp")
     await page.press("#log-q", "Enter")
-    await expect(page.locator("#log-hits")).to_have_text("3 lines")
+    await expect(page.locator("#log-hits")).to_have_text("3 matching lines")
     await page.click("#log-next")
     await expect(page).to_have_url(re.compile("regexp=1.*#L2000$"))
     await expect(page.locator("#L2000")).to_be_visible()
@@ -94,7 +94,7 @@ async def test_only_warnings_and_errors_or_one_source_can_be_shown(
     _, page = await opened(console, visit, "levels")
     await page.select_option("#log-src", "bad")
     await expect(page.locator("#log .l:visible")).to_have_count(2)
-    await expect(page.locator("#log-where")).to_contain_text("2 shown")
+    await expect(page.locator("#log-where")).to_contain_text("2 of them shown")
     await page.select_option("#log-src", "stderr")
     await expect(page.locator("#log .l:visible .t")).to_contain_text(["red long"])
     await page.select_option("#log-src", "")

@@ -114,7 +114,7 @@ async def test_cancel_three_of_a_filter(console: Console, visit: Visit) -> None:
         await expect(hand.page.locator("main")).to_contain_text("All runs that match")
         await hand.type("no longer needed")
         await hand.enter()
-        await expect(hand.page.locator("main")).to_contain_text("3 of 3 asked to stop")
+        await expect(hand.page.locator("main")).to_contain_text("3 of 3 cancellations requested")
     await cancelled(console, names)
     assert not console.kube.run("not-of-the-three")["spec"].get("cancel")
     reasons = {console.kube.run(name)["spec"]["cancel"]["reason"] for name in names}
@@ -133,7 +133,7 @@ async def test_cancel_three_that_stand_together(console: Console, visit: Visit) 
         await expect(hand.page.locator("h1")).to_have_text("Cancel 3 runs?")
         await hand.type("wrong branch")
         await hand.enter()
-        await expect(hand.page.locator("main")).to_contain_text("3 of 3 asked to stop")
+        await expect(hand.page.locator("main")).to_contain_text("3 of 3 cancellations requested")
     await cancelled(console, names[1:4])
     for name in (names[0], names[4]):
         assert not console.kube.run(name)["spec"].get("cancel")

@@ -59,11 +59,19 @@ SENTENCES = [
     (
         row("queued", reason="ConcurrencyLimit"),
         {"position": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
-        "Waiting for a slot: 2 of 2 code-review slots are taken, position 3, about 4 min.",
+        "Waiting for a slot: 2 of 2 code-review slots are taken; position 3 in the queue;"
+        " starts in about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),
     (row("pending"), {}, "Waiting for the operator."),
-    (row("starting", reason="ImagePull"), {}, "Starting: pulling the agent's image."),
+    (
+        row("pending", reason="JobTypeNotFound"),
+        {},
+        "Waiting: its job type does not exist; unless it is created, the run will be rejected after"
+        " one minute.",
+    ),
+    (row("queued", reason="JobTypeNotFound"), {}, "Waiting: its job type does not exist."),
+    (row("starting", reason="ImagePull"), {}, "Starting: an image of its pod cannot be pulled."),
     (
         row("running", started_at=at(-134)),
         {"usual": timedelta(seconds=200), "doing": "pytest -x"},
@@ -110,7 +118,7 @@ def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) ->
 @pytest.mark.parametrize(
     ("record", "wanted"),
     [
-        (row("starting", reason="ImagePull"), "Pulling the agent's image."),
+        (row("starting", reason="ImagePull"), "An image of its pod cannot be pulled."),
         (row("stopping", reason="Cancelled"), "Cancelled; waiting for its pod to end."),
         (row("stopping"), "Waiting for its pod to end."),
         (row("rejected", error="no such prompt"), "No such prompt."),
@@ -528,7 +536,9 @@ def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("detail", "wanted"),
     [
-        ('there is no run "x"; GET /runs lists them', 'There is no run "x".'),
+        ('there is no run "x"; GET /runs lists the runs', 'There is no run "x".'),
+        ('no artifact "x"; GET /runs/1/artifacts lists its artifacts', 'No artifact "x".'),
+        ("the request is not valid; `errors` says where", "The request is not valid."),
         ("the registry is unavailable; try again", "The registry is unavailable; try again."),
         ("Session expired.", "Session expired."),
         ("spec.inputs: 'focus' is missing", "spec.inputs: 'focus' is missing."),

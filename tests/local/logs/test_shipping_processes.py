@@ -244,7 +244,7 @@ def test_nothing_to_resume_from_is_said_in_words(api, shipping_pod):
     result = pod.end()
     assert (result.code, result.failure) == (1, "config")
     assert "spec.retryOf.resume" in result.runner["failure"]["message"]
-    assert "start the run again without" in result.runner["failure"]["message"]
+    assert "create another run without" in result.runner["failure"]["message"]
     assert result.gate["requests"] == 0
     assert_all_arrived(api, pod, result)
 
@@ -277,7 +277,7 @@ FORGED = (
     ("recorded", "problem"),
     [
         ({"job_type": "fix-failing-test"}, "the job type of the earlier run is fix-failing-test"),
-        ({"prompt_sha256": "b" * 64}, "the prompt's sha256"),
+        ({"prompt_sha256": "b" * 64}, "the checksum of the prompt"),
         ({"model": "gpt-5.5-mini"}, "the model"),
         ({"spec": {"workspace": {"git": {"url": "https://git.example/evil"}}}}, "the workspace"),
     ],

@@ -116,7 +116,8 @@ async def test_an_error_that_cannot_be_read_keeps_its_class_and_is_free(tmp_path
     status, text, message, _ = await ask(
         tmp_path, "401 Unauthorized", "Content-Encoding: br", b"\x8b\x01\x80no\x03"
     )
-    assert (status, text) == (400, b"the response body has the Content-Encoding br")
+    expected = b"the error message cannot be read, because the response has the Content-Encoding br"
+    assert (status, text) == (400, expected)
     error = {"class": "auth", "status": 401, "message": f"HTTP 401: {text.decode()}"}
     assert error.items() <= message["lastError"].items()
     assert (message["usage"]["totalTokens"], message["complete"]) == (0, True)

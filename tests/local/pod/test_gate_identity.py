@@ -278,7 +278,7 @@ async def test_an_exchange_that_nobody_answers_may_pass(stand: Stand) -> None:
     assert settings.identity is not None
     object.__setattr__(settings.identity, "token_url", "http://127.0.0.1:9/")
     assert (await stand.post())[0] == 502
-    assert "no response from the token endpoint" in stand.last_error["message"]
+    assert "the request to the token endpoint failed" in stand.last_error["message"]
 
 
 async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ async def test_a_key_that_is_no_header_is_said_so(stand, tmp_path):
     (tmp_path / "key").write_text("two\nlines")
     status, body, _ = await stand.post()
     assert status == 400
-    assert b"one line of printable ASCII" in body
+    assert b"one line of printable ASCII without spaces" in body
     assert b"two" not in body
     assert stand.upstream.requests == []
 
@@ -361,7 +361,7 @@ NO_STREAMS = [
         "a whole response, which is paid",
         "application/json",
         json.dumps({"object": "response", "usage": USAGE}),
-        b"must respond with an event stream",
+        b"the response is not an event stream",
         120,
     ),
 ]

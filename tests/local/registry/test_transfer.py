@@ -98,7 +98,7 @@ async def test_what_is_there_stays_as_it_is(
     assert await registry.get(run_id(5)) == before
     assert len(await registry.events(run_id(5))) == 3
     assert len(await registry.events(run_id(6))) == 2, "it came back with its transitions"
-    assert "2 runs imported; 249 already existed" in capsys.readouterr().err
+    assert "2 runs imported; 249 runs already existed" in capsys.readouterr().err
 
 
 async def test_a_broken_off_import_goes_on_when_it_is_repeated(
@@ -117,20 +117,20 @@ async def test_a_broken_off_import_goes_on_when_it_is_repeated(
 HEAD = b'{"format": "codexrun-registry", "version": 1, "schema": "0004"}\n'
 WRONG = [
     ("nothing of ours", b"apiVersion: v1\n", "line 1: not JSON"),
-    ("another JSON", b'{"kind": "List"}\n', "line 1: format is not codexrun-registry"),
+    ("another JSON", b'{"kind": "List"}\n', 'line 1: "format" is not "codexrun-registry"'),
     (
         "a newer file",
         HEAD.replace(b": 1", b": 2"),
-        "line 1: the file has version 2, but this version of codexrun reads only 1",
+        "line 1: the file has format version 2, but this codexrun reads only format version 1",
     ),
-    ("a list", HEAD + b"[]\n", "line 2: not an object"),
+    ("a list", HEAD + b"[]\n", "line 2: not a JSON object"),
     ("deep JSON", HEAD + b"[" * 100_000 + b"\n", "line 2: not JSON"),
-    ("no run", HEAD + b'{"runs": {}}\n', "line 2: runs is not a valid field of a line"),
+    ("no run", HEAD + b'{"runs": {}}\n', 'line 2: "runs" is not a valid field of this line'),
     ("an end that does not fit", HEAD + b'{"end": {"runs": 7}}\n', "line 2: end.runs is 7"),
     (
         "two ends",
         HEAD + b'{"end": {"runs": 0}}\n' * 2,
-        "line 3: the file has more lines after its end line",
+        "line 3: the file continues after the line that ends an export",
     ),
 ]
 

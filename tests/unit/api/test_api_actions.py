@@ -178,7 +178,7 @@ async def test_a_resume_names_the_earlier_run_by_its_uid(stand: Stand, gone: boo
         ({"model": "another"}, "the model of the earlier run is another"),
         (
             {"prompt": {"name": "hello", "version": "v0", "sha256": "f" * 64}},
-            "the prompt's sha256 of the earlier run",
+            "the checksum of the prompt of the earlier run",
         ),
     ],
 )

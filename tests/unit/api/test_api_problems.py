@@ -159,7 +159,7 @@ async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
         await stand.http.get("/runs", params={"label": "team=a,env>1"}), 422, "invalid-request"
     )["errors"]
     assert (
-        '"env>1" is not a valid label selector; write key=value, key!=value, key, !key'
+        '"env>1" is not a valid label selector; use key=value, key!=value, key, !key'
         in errors[0]["detail"]
     )
     bulk = await stand.http.post("/runs/cancel", json={"filter": {"label": "a b"}})

@@ -77,7 +77,7 @@ def test_it_fits_or_only_what_must_stay_is_left(
     ("fields", "message"),
     [
         ({"status": "queued", "reason": "ConcurrencyLimit"}, "waiting for a slot"),
-        ({"status": "starting", "reason": "ImagePull"}, "pulling the agent's image"),
+        ({"status": "starting", "reason": "ImagePull"}, "an image of its pod cannot be pulled"),
         ({"status": "queued", "reason": "SomethingNew"}, "SomethingNew"),
         ({"status": "running", "reason": "AgentRunning"}, ""),
     ],

@@ -55,7 +55,7 @@ def test_a_selector_means_what_it_means_to_kubectl(text: str, *, holds: bool) ->
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", '"" is not a valid label selector; write key=value'),
+        ("", '"" is not a valid label selector; use key=value'),
         ("team=a,", '"" is not a valid label selector'),
         (",", "is not a valid label selector"),
         ("=a", "is not a valid label selector"),

@@ -177,7 +177,10 @@ def test_a_wrong_index_is_explained(tmp_path: Path, index: Any, said: str) -> No
     ("text", "said"),
     [
         (b" \n", "hello/v1.md is empty; write the prompt into it"),
-        (b"a" * 131_073, "hello/v1.md has 131073 bytes, more than the 131072 allowed; shorten it"),
+        (
+            b"a" * 131_073,
+            "hello/v1.md is 131073 bytes long, more than the 131072 bytes allowed; shorten it",
+        ),
         (b"caf\xe9", "hello/v1.md is not UTF-8 (byte 3); save it as UTF-8"),
         (b"a\0b", "hello/v1.md contains a NUL character"),
     ],

@@ -17,7 +17,7 @@ SETUP = ThreadSetup(job_type="deploy", prompt_sha256="a" * 64, model="gpt-5.5", 
 
 CASES: list[tuple[str, ThreadSetup, str]] = [
     ("another job type", replace(SETUP, job_type="fix"), "the job type of the earlier run is fix"),
-    ("another prompt", replace(SETUP, prompt_sha256="b" * 64), "the prompt's sha256"),
+    ("another prompt", replace(SETUP, prompt_sha256="b" * 64), "the checksum of the prompt"),
     ("another model", replace(SETUP, model="o9"), "the model"),
     ("a model that nobody recorded", replace(SETUP, model=None), "the model"),
     ("no repository", replace(SETUP, git=None), "the workspace of the earlier run is empty"),
@@ -34,7 +34,7 @@ CASES: list[tuple[str, ThreadSetup, str]] = [
     (
         "the default branch, which may be the same one",
         replace(SETUP, git=GitWorkspace(url=GIT.url)),
-        "at its default branch",
+        "at the default branch",
     ),
     ("a run that never began", replace(SETUP, prompt_sha256=None), "never started"),
 ]

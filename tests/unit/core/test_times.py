@@ -28,7 +28,9 @@ def test_times_are_read(text: str, time: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7y", "999999w", "2026-13-01"])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a valid time; write 7d, 12h or 2026-01-31"):
+    with pytest.raises(
+        ValueError, match="is not a valid time; use, for example, 7d, 12h or 2026-01-31"
+    ):
         moment(text, NOON)
 
 

@@ -59,4 +59,4 @@ def test_max_queued_is_exact_also_for_an_operator_that_has_just_started() -> Non
     status = plan(seen, NOON).status
     assert status is not None
     assert (status.phase, status.reason) == ("Rejected", "QueueFull")
-    assert "2 runs are waiting, which is the limit (maxQueued: 2)" in (status.message or "")
+    assert "no more runs may wait (2 waiting, maxQueued 2)" in (status.message or "")

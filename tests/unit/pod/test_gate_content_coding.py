@@ -53,7 +53,7 @@ def test_what_was_flushed_is_not_held_back() -> None:
     "compressed", [b"data: no gzip at all\n\n", gzip.compress(b"x", mtime=0) + b"\xff"]
 )
 def test_what_is_not_compressed_as_it_says_is_an_error(compressed: bytes) -> None:
-    with pytest.raises(aiohttp.ClientPayloadError, match="cannot be decompressed"):
+    with pytest.raises(aiohttp.ClientPayloadError, match="the response cannot be decompressed"):
         inflated([compressed])
 
 

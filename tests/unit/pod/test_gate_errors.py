@@ -158,7 +158,7 @@ def vllm_before_0_10(message, type_, code):
 # name, status, body, class, another try has a chance, words of the message, words of the advice
 SHAPES = [
     ("OpenAI: no key", 401, body("invalid_api_key"), "auth", False, "said so", "modelSecretRef"),
-    ("OpenAI: no rights", 403, body(), "auth", False, "said so", "may use this model"),
+    ("OpenAI: no rights", 403, body(), "auth", False, "said so", "use of this model"),
     ("OpenAI: unknown model", 404, body("model_not_found"), "model_error", False, "", "this model"),
     ("OpenAI: a schema", 400, body(None, SCHEMA), "model_error", False, SCHEMA, "outputSchema"),
     (

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from codexrun_core.pod_contract import UNUSABLE_SCHEMA
 from codexrun_core.schemas.nesting import TOO_DEEP
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.meter import Account
@@ -26,16 +27,22 @@ def test_a_message_that_fits():
     }
 
 
+def test_a_schema_that_cannot_be_used_is_told_from_a_message_that_does_not_fit():
+    verdict = validate_output(b"{}", {"$ref": "#/nowhere"})
+    assert not verdict.ok
+    assert verdict.message.startswith(f"{UNUSABLE_SCHEMA}: ")
+
+
 @pytest.mark.parametrize(
     ("text", "pointer", "said"),
     [
         (b"{}", "/a", "missing"),
         (b'{"a": [1, "x"]}', "/a/1", "'x' is not of type 'integer'"),
-        (b"Here it is: {}", "", "is not JSON"),
-        (b"```json\n{}\n```", "", "is not JSON"),
-        (b"", "", "is not JSON"),
+        (b"Here it is: {}", "", "cannot be read as JSON"),
+        (b"```json\n{}\n```", "", "cannot be read as JSON"),
+        (b"", "", "cannot be read as JSON"),
         (b'{"a": [NaN]}', "", "NaN"),
-        (b"\xff\xfe", "", "is not JSON"),
+        (b"\xff\xfe", "", "cannot be read as JSON"),
         (b'{"a": [1e999]}', "", "NaN and Infinity are not JSON"),
         (b"[" * 100_000, "", TOO_DEEP),
         (b'{"a":' * 33 + b"1" + b"}" * 33, "", TOO_DEEP),

@@ -576,8 +576,8 @@ def test_silence(now, event, items, idle, stalled, asked):
 def test_a_stall_names_the_last_activity():
     said = WATCH.silent(1050, 1030, 0, lambda: 25.0, "item.completed of command_execution").message
     assert (
-        "Last activity: item.completed of command_execution, 20 s ago; the gate received its last"
-        " byte 25 s ago" in said
+        "Last activity: item.completed of command_execution, 20 s ago; the gate has received no"
+        " event from the model for 25 s" in said
     )
     assert (
         "the gate is not responding"

@@ -77,7 +77,7 @@ def read_cost_query(params: Mapping[str, str], today: date) -> CostQuery:
                 dates[name] = date.fromisoformat(text)
             except ValueError:
                 problems.append(
-                    f'"{text[:40]}" is not a valid date; write a date such as 2026-01-31'
+                    f'"{text[:40]}" is not a valid date; enter a date such as 2026-01-31'
                 )
     first, last = sorted(dates.values())
     if (last - first).days >= MAX_DAYS:

@@ -50,7 +50,7 @@ async def priority(
         raise Problem(
             422,
             "invalid-priority",
-            f'Priority: "{text[:20]}" is not valid; write a whole number from -{MAX_PRIORITY} to'
+            f'Priority: "{text[:20]}" is not valid; enter a whole number from -{MAX_PRIORITY} to'
             f" {MAX_PRIORITY}",
         )
     record = await actions.set_priority(services, run_id, int(text))
@@ -111,13 +111,13 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
         raise Problem(
             422,
             "nothing-selected",
-            "no runs are selected; select some, or filter the list",
+            "no runs are selected; go back and select runs, or filter the list",
         )
     if len(ids) > MAX_BULK_RUNS:
         raise Problem(
             422,
             "too-many",
-            f"{len(ids)} runs are selected; at most {MAX_BULK_RUNS} can be changed at once",
+            f"{len(ids)} runs are selected; go back and select at most {MAX_BULK_RUNS} runs",
         )
     reason = str(form.get("reason", "")).strip()[:1024] or None
     body = _bulk_request(query, ids, verb if matching else None, reason)
@@ -161,7 +161,10 @@ async def bulk_result(
 ) -> Response:
     action = services.bulk_actions.get(number)
     if action is None:
-        detail = "this result is no longer stored; the list shows the current state of the runs"
+        detail = (
+            "the result of this action is no longer stored; see the list of runs for the current"
+            " state of each run"
+        )
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,

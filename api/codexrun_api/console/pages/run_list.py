@@ -145,7 +145,12 @@ async def _list_page(
             return page_of_runs.runs, page_of_runs.next_token, 0
         page_of_runs = await services.registry.page(run_filter, None, min(500, query.size + 200))
     except InvalidPageToken as error:
-        raise Problem(400, "bad-page-token", str(error)) from error
+        raise Problem(
+            400,
+            "bad-page-token",
+            "this link to a page of the list is not valid, or no longer fits the list's filters and"
+            " order; start from the first page",
+        ) from error
     new = sum(newer(record, above) for record in page_of_runs.runs)
     visible = page_of_runs.runs[new : new + query.size]
     if not visible:  # more new ones than were read: the page would be empty

@@ -42,7 +42,7 @@
     }
     const shown = () => [...log.children].filter((line) => !src.value || line.checkVisibility());
     function where() {
-        const part = src.value ? `, ${shown().length.toLocaleString("en")} shown` : "";
+        const part = src.value ? `, ${shown().length.toLocaleString("en")} of them shown` : "";
         const [from, to, all] = [first(), last(), total].map((n) => n.toLocaleString("en"));
         $("#log-where").textContent = `Lines ${from} to ${to} of ${all}${part}`;
     }

@@ -15,7 +15,10 @@ _HIDDEN = re.compile(
 
 _WORD = re.compile(r"[a-z]+(?=[ ,;]|$)")
 # What REST advises its callers, who have no list to click on.
-_REST_ADVICE = re.compile(r"; GET /\S+ lists them$")
+_REST_ADVICE = re.compile(
+    r"; (?:GET /\S+ lists [a-z ]+|/openapi\.json lists the paths and their methods"
+    r"|`errors` says where)$"
+)
 
 
 def for_visitors(detail: str) -> str:

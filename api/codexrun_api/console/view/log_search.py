@@ -43,9 +43,13 @@ class SearchResult:
     def said(self) -> str:
         if self.error:
             return self.error
-        text = f"{count(len(self.lines))}+ lines" if self.more else plural(len(self.lines), "line")
+        text = (
+            f"{count(len(self.lines))}+ matching lines"
+            if self.more
+            else plural(len(self.lines), "matching line")
+        )
         return (
-            f"{text}; stopped after {MAX_SECONDS:g} s, at line {count(self.stopped)}"
+            f"{text}; the search stopped after {MAX_SECONDS:g} s, at line {count(self.stopped)}"
             if self.stopped
             else text
         )

@@ -68,26 +68,29 @@ class Budget:
         begin at the third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
             return self._as_text(
-                text, f"it has {len(text):,} characters, more than {MAX_MARKDOWN_CHARACTERS:,}"
+                text,
+                f"the text has {len(text):,} characters; the limit is {MAX_MARKDOWN_CHARACTERS:,}",
             )
         if len(text) > self.markdown_characters:
             return self._as_text(
-                text, f"the page has more than {MAX_PAGE_MARKDOWN:,} characters of Markdown"
+                text,
+                f"the texts of this page have more than {MAX_PAGE_MARKDOWN:,} characters in total",
             )
         visible_text = _visible_text(text)
         if quoted_lines(visible_text) > MAX_QUOTED_LINES:
             return self._as_text(
                 text,
                 (
-                    f"its quotations have more than {MAX_QUOTED_LINES:,} lines (a line counts"
-                    " once for each level of quotation)"
+                    f"the block quotes in the text have more than {MAX_QUOTED_LINES:,} lines (a"
+                    " line counts once for each level of quoting)"
                 ),
             )
         cells = table_cells(visible_text)
         if cells > self.cells:
             return self._as_text(
                 text,
-                f"its tables have up to {cells:,} cells; a page shows at most {MAX_PAGE_CELLS:,}",
+                f"the tables in the text may have up to {cells:,} cells; a page shows at most"
+                f" {MAX_PAGE_CELLS:,} cells",
             )
         self.markdown_characters -= len(text)
         self.cells -= cells
@@ -96,12 +99,15 @@ class Budget:
         if any(token.level >= MAX_NESTING for token in tokens):
             # The parser leaves out what is deeper, and all that follows it.
             return self._as_text(
-                text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep"
+                text,
+                "the lists and block quotes in the text are nested too deeply",
             )
         size = _html_characters(tokens)
         if size > self.html_characters:
             return self._as_text(
-                text, f"its HTML has {size:,} characters; a page shows at most {MAX_PAGE_HTML:,}"
+                text,
+                f"the text has {size:,} characters as HTML; a page shows at most"
+                f" {MAX_PAGE_HTML:,} characters of HTML",
             )
         return self._spend(_clean(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
@@ -119,7 +125,7 @@ class Budget:
 
     def _as_text(self, text: str, reason: str) -> Markup:
         beginning = text[: max(0, self.html_characters)]
-        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(
+        html = Markup("<p><em>Shown as plain text: {}.</em></p><pre>{}</pre>").format(
             reason, _visible_text(beginning)
         )
         if len(beginning) < len(text):

@@ -53,13 +53,17 @@ MAX_SHORT_CHARACTERS = 180  # characters of a message in the list
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
     "auth": (
-        "Check the model's API key (in the Secret named in the job type or the chart), then retry."
+        "Check the model's API key (in the Secret named in the job type or the chart) or the"
+        " chart's model.identity, then retry."
     ),
     "rate_limit": "The model's provider is limiting requests; retry later.",
-    "quota": "The provider's account has no credit left; top it up, then retry.",
+    "quota": (
+        "The quota of the provider's account is used up; raise the quota or settle the invoice,"
+        " then retry."
+    ),
     "budget": (
-        "The run reached its token budget; retry with a smaller task, or raise the job type's"
-        " limit."
+        "The run reached its limit of tokens or of cost; retry with a smaller task, or raise the"
+        " limit in the job type."
     ),
     "timeout": (
         "The run reached its time limit; retry with a smaller task, or raise the job type's"
@@ -67,42 +71,59 @@ WAYS_OUT = {
     ),
     "stall": "Codex and the model sent nothing for too long; retry.",
     "oom": "The run exceeded its memory limit; raise the job type's resources.limits.memory.",
-    "storage": "The run filled its disk; raise the job type's ephemeral-storage limit.",
+    "storage": (
+        "The run filled its disk; raise sizes or resources.limits.ephemeral-storage in the job"
+        " type."
+    ),
     "evicted": "The node ran short of resources; retry the run.",
     "node_lost": "The run's node was lost; retry.",
-    "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
+    "image": (
+        "One of the run's images could not be pulled, or its container could not be started; check"
+        " the images in the job type and the chart, and their pull secrets."
+    ),
     "unschedulable": (
-        "No node has room for the run; check the job type's resources and placement, or retry"
-        " later."
+        "No node could run the pod; check the job type's resources, placement and runtimeClassName,"
+        " or retry later."
     ),
     "workspace": "The repository could not be cloned; check the URL, the ref and the credentials.",
-    "config": "A Secret or ConfigMap that the run needs is missing; the message names the object.",
-    "guardrail": "The run did something that its job type does not allow.",
+    "config": (
+        "A setting in the job type, the chart or the namespace prevented the run from starting;"
+        " correct the setting named in the message, then retry."
+    ),
+    "guardrail": "The run did something that its job type does not allow; the message says what.",
     "policy": (
         "The provider's usage policy rejected the prompt or the response; change the prompt or the"
         " inputs."
     ),
-    "model_error": "The model's provider failed; the message says whether a retry may succeed.",
+    "model_error": "The request to the model failed; the message says what to do.",
     "silent_death": "The run ended without proof of success; check its log, then retry.",
     "internal": (
-        "An internal error occurred in codexrun; retry, and report the error if it happens again."
+        "Something went wrong in codexrun or in the cluster; retry, and check the operator's log if"
+        " it happens again."
     ),
 }
 
-_ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use) ", re.IGNORECASE)
+_ADVICE = re.compile(r"\b(?:check|raise|lower|retry|top up|correct|use|rebuild)\b", re.IGNORECASE)
 
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     reasons.SUSPENDED: "Waiting: its job type is suspended",
     reasons.JOB_TYPE_HELD: "Waiting: the cluster is rejecting all Jobs of this run's job type",
     reasons.JOB_REFUSED: "Waiting: the cluster is rejecting this run's Job",
-    reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
-    reasons.JOB_TYPE_NOT_FOUND: (
-        "Waiting for its job type to be created; the run will be rejected after one minute"
+    reasons.UNREADABLE: (
+        "Waiting: this version of codexrun cannot read the run, its job type or its prompt; upgrade"
+        " codexrun"
     ),
-    reasons.IMAGE_PULL: "Starting: pulling the agent's image",
-    reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
+    reasons.UNKNOWN_VALUE: (
+        "Waiting: this version of codexrun does not know the run's spec.whenFull; upgrade codexrun"
+    ),
+    reasons.JOB_TYPE_NOT_FOUND: "Waiting: its job type does not exist",
+    reasons.PROMPT_NOT_FOUND: "Waiting: its prompt does not exist",
+    reasons.IMAGE_PULL: "Starting: an image of its pod cannot be pulled",
+    reasons.UNSCHEDULABLE: "Starting: no node can run its pod yet",
 }
+# For these the operator waits a minute, unless the run was queued before.
+_MISSING = (reasons.JOB_TYPE_NOT_FOUND, reasons.PROMPT_NOT_FOUND)
 
 
 def sentence(
@@ -121,7 +142,7 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _with_full_stop(WAITS.get(record.reason or "") or "Waiting for the operator")
+            return _pending(record)
         case "queued":
             return _queued(record, position, busy, limit)
         case "starting":
@@ -223,15 +244,26 @@ def run_seconds(record: RunRecord, now: datetime) -> float | None:
     return (end - record.started_at).total_seconds() if end else None
 
 
+def _pending(record: RunRecord) -> str:
+    text = WAITS.get(record.reason or "") or "Waiting for the operator"
+    if record.reason in _MISSING:
+        text += "; unless it is created, the run will be rejected after one minute"
+    return _with_full_stop(text)
+
+
 def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
     if record.reason and record.reason in WAITS:
         return _with_full_stop(WAITS[record.reason])
     parts = [f"{busy} of {limit} {record.job_type} slots are taken"] if limit else []
     if position:
-        parts.append("next in line" if position.position == 1 else f"position {position.position}")
+        parts.append(
+            "next in line"
+            if position.position == 1
+            else f"position {position.position} in the queue"
+        )
         if position.eta_seconds is not None:
-            parts.append(about(position.eta_seconds))
-    return f"Waiting for a slot: {', '.join(parts)}." if parts else "Waiting for a slot."
+            parts.append(f"starts in {about(position.eta_seconds)}")
+    return f"Waiting for a slot: {'; '.join(parts)}." if parts else "Waiting for a slot."
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:

@@ -51,7 +51,7 @@ async def connect(settings: Settings) -> ClusterClient:
             context = chosen.get("name", "")
     except (config.ConfigException, OSError, ValueError) as error:
         raise Unreachable(
-            f"no cluster: {' '.join(str(error).split())}",
+            f"there is no usable kubeconfig: {' '.join(str(error).split())}",
             hint=(
                 "set KUBECONFIG, or give --kubeconfig or --context; to use the REST API"
                 " instead, give --server URL, set CODEX_CONTROL_URL, or run `codexrun login"

@@ -23,9 +23,7 @@ SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _HINTS = {
     reasons.CONCURRENCY_LIMIT: "without --reject, the run waits for its turn",
     reasons.SUSPENDED: "without --reject, the run waits until the job type is resumed",
-    reasons.JOB_TYPE_HELD: (
-        "without --reject, the run waits until the cluster accepts its Jobs again"
-    ),
+    reasons.JOB_TYPE_HELD: ("without --reject, the run waits until the cluster accepts its Job"),
     reasons.INVALID_INPUTS: "`codexrun jobtypes show JOB_TYPE` lists the inputs",
 }
 
@@ -138,7 +136,7 @@ def _require_same_request(raw: Json, new: NewRun) -> None:
         raise CommandError(
             Code.CONFLICT,
             f'a run "{new.name}" already exists',
-            hint="choose another --name",
+            hint="choose another --name, or leave it out",
         )
     if _annotation(raw, REQUEST_SHA256) != new.sha256:
         raise CommandError(

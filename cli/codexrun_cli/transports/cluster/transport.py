@@ -166,7 +166,9 @@ class Cluster:
             if run["status"] in ("pending", "queued", "starting", "rejected") or not run.get(
                 "started_at"
             ):
-                return LogText(iter(()), f"there is no log: the run is {run['status']}")
+                return LogText(
+                    iter(()), f"there is no log: the agent has not run ({run['status']})"
+                )
             raise ApiRequired("the log of a run whose pod is gone")
         path = pod_logs.path(self.kube, pod, log_range, datetime.now(UTC))
 
@@ -236,7 +238,7 @@ class Cluster:
         raise ApiRequired(subject)
 
     def data(self, path: str) -> bytes:
-        raise ApiRequired(path.rpartition("/")[2])
+        raise ApiRequired(f"the artifact {path.rpartition('/')[2]}")
 
     def set_priority(self, name: str, priority: int) -> Run:
         async def edit() -> Run:

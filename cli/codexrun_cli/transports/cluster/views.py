@@ -71,7 +71,7 @@ def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> li
             values.append(read(raw))
         if len(values) == before:
             say(
-                f"{plural}/{name} cannot be read by this version and is left out; "
+                f"{plural}/{name} cannot be read by this version of codexrun and is left out; "
                 f"`kubectl get {plural} {name} -o yaml` shows it"
             )
     return values

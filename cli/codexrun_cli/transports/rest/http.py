@@ -29,8 +29,8 @@ CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSErr
 
 # What the api advises callers of REST; the hints below are for people at a terminal.
 _HTTP_ADVICE = re.compile(
-    r"; (?:GET /\S+ lists them|/openapi\.json lists the paths and their methods|`errors` says where"
-    r"|send `Authorization: [^`]*`)$"
+    r"; (?:GET /\S+ lists [a-z ]+|/openapi\.json lists the paths and their methods"
+    r"|`errors` says where|send (?:a valid token as )?`Authorization: [^`]*`)$"
 )
 
 
@@ -193,7 +193,7 @@ class Http:
             problem = None
         if not isinstance(problem, dict) or "detail" not in problem:
             exit_code = code_of(status, "")
-            detail = f"{self.server} answered HTTP {status}"
+            detail = f"{self.server} responded with HTTP {status}"
             if exit_code is Code.UNREACHABLE:
                 raise Unreachable(detail) from None
             raise CommandError(exit_code, detail, hint=_hint(status, "")) from None
@@ -232,9 +232,7 @@ def _hint(status: int, code: str) -> str:
         "prompt-not-found": "`codexrun prompts list` shows the prompts that exist",
         "concurrency-limit": "without --reject, the run waits for its turn",
         "job-type-suspended": "without --reject, the run waits until the job type is resumed",
-        "job-type-held": (
-            "without --reject, the run waits until the cluster accepts its Jobs again"
-        ),
+        "job-type-held": ("without --reject, the run waits until the cluster accepts its Job"),
         "run-finished": "`codexrun retry NAME` runs it again",
         "run-not-finished": "`codexrun cancel NAME` cancels it",
         "name-taken": "choose another --name, or leave it out",

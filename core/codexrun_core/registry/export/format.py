@@ -75,13 +75,18 @@ class Reader:
         """
         self._number += 1
         if self.ended:
-            raise self._bad("the file has more lines after its end line")
+            raise self._bad(
+                "the file continues after the line that ends an export; the file was changed, or is"
+                " several exports"
+            )
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
             raise self._bad("not JSON; the file was changed or truncated") from None
         if not isinstance(value, dict):
-            raise self._bad("not an object")
+            raise self._bad(
+                "not a JSON object; the file was changed, or was not written by codexrun export"
+            )
         if self._number == 1:
             self._check_head(value)
             return None
@@ -93,12 +98,13 @@ class Reader:
     def _check_head(self, head: dict[str, Any]) -> None:
         if head.get("format") != FORMAT:
             raise self._bad(
-                f"format is not {FORMAT}; this is not a file written by codexrun export"
+                f'"format" is not "{FORMAT}"; this is not a file written by codexrun export'
             )
         if head.get("version") != VERSION:
             raise self._bad(
-                f"the file has version {head.get('version')!r}, but this version of codexrun reads"
-                f" only {VERSION}; import the file with the version of codexrun that wrote it"
+                f"the file has format version {head.get('version')!r}, but this codexrun reads"
+                f" only format version {VERSION}; import the file with the version of codexrun that"
+                " wrote it"
             )
 
     def _check_end(self, end: Any) -> None:
@@ -112,11 +118,13 @@ class Reader:
 
     def _entry(self, value: dict[str, Any]) -> Entry:
         if unknown := sorted(set(value) - {"run", "events"}):
-            raise self._bad(f"{unknown[0]} is not a valid field of a line; use run and events")
+            raise self._bad(
+                f'"{unknown[0]}" is not a valid field of this line; only run and events are allowed'
+            )
         run = self._record("run", value.get("run"), RunRecord, _RUNS.validate_python)
         given = value.get("events", [])
         if not isinstance(given, list):
-            raise self._bad("events is not a list")
+            raise self._bad('"events" is not a list')
         events = [
             self._record(f"events[{number}]", event, RunEvent, _EVENTS.validate_python)
             for number, event in enumerate(given)
@@ -133,7 +141,7 @@ class Reader:
         if unknown := sorted(set(value) - known):
             raise self._bad(
                 f"{place}.{unknown[0]} is unknown to this version of codexrun; import the file with"
-                " the version that wrote it, or a later one"
+                " the version of codexrun that wrote it, or a later one"
             )
         try:
             record = validate(value)

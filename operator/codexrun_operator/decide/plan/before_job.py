@@ -129,7 +129,7 @@ def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
         return None
     message = (
         f'spec.jobType: there is no job type "{snapshot.run.spec.job_type}" in this namespace;'
-        " `kubectl get codexjobtypes` lists them"
+        " `kubectl get codexjobtypes` lists the job types"
     )
     return _wait_then_reject(snapshot, reasons.JOB_TYPE_NOT_FOUND, message, now)
 
@@ -214,7 +214,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         and snapshot.queued >= max_queued
     ):
         message = (
-            f"{cause}, and {snapshot.queued} runs are waiting, which is the limit (maxQueued:"
+            f"{cause}, and no more runs may wait ({snapshot.queued} waiting, maxQueued"
             f" {max_queued}); try again later, or ask the job type's owner to raise maxQueued"
         )
         return Decision(

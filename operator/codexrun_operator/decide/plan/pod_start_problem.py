@@ -58,7 +58,7 @@ def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> Start
             FailureClass.INTERNAL,
             reasons.JOB_SUSPENDED,
             f"Job {job.name} is suspended; the run starts when a queue controller, or whoever"
-            " suspended it, resumes it",
+            " suspended the Job, resumes it",
         )
     if pod is None:
         for warning in newest_first:

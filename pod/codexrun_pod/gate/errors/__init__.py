@@ -135,8 +135,9 @@ KINDS = (
     ),
     Kind(
         "auth",
-        "check the API key in the Secret named in the chart's model.existingSecret or the job"
-            " type's modelSecretRef, and whether that key may use this model",
+        "check the credentials (the API key in the Secret named in the chart's"
+        " model.existingSecret or the job type's modelSecretRef, or the chart's model.identity),"
+        " and whether they allow the use of this model",
         codes=_codes("account_deactivated", "invalid_api_key"),
         statuses=frozenset({401, 403}),
     ),
@@ -192,7 +193,7 @@ KINDS = (
     Kind(
         "model_error",
         "the endpoint does not have this model; use one of its models in the job type (on Azure,"
-        " the name of a deployment)",
+        " use the name of a deployment)",
         codes=_codes("deploymentnotfound", "model_not_found", "unknown_model"),
         words=_words(
             r"model\b.{0,120}\b(?:not found|not exist|is not available|not supported)",
@@ -215,8 +216,8 @@ KINDS = (
     ),
     Kind(
         "model_error",
-        "there is no such path; model.upstreamURL must be the base URL of a Responses API, without"
-        " /responses",
+        "there is no Responses API at model.upstreamURL; set it to the base URL of a Responses API,"
+        " without /responses",
         statuses=frozenset({404, 405, 410, 501}),
         page=None,
     ),
@@ -229,8 +230,8 @@ REFUSED = Kind(
 FAILED = Kind("model_error", RETRY, retryable=True)
 NO_STREAM = Kind(
     "model_error",
-    "the endpoint must respond with an event stream; check model.upstreamURL, and whether a"
-    " proxy in between rewrites responses",
+    "the response is not an event stream; check model.upstreamURL, and whether a proxy in between"
+    " rewrites responses",
 )
 
 
@@ -345,7 +346,7 @@ def not_waited_for(error: UpstreamError, waited: float, max_wait: float) -> Upst
 def unreachable(host: str, reason: str, *, advice: str = "") -> UpstreamError:
     """Build the error of no answer at all: name resolution, connection, TLS. advice: what to do
     where another try would end the same way."""
-    message = _short(f"cannot reach the model at {host}: {reason}")
+    message = _short(f"the connection to the model at {host} failed: {reason}")
     return UpstreamError("model_error", message, retryable=not advice, advice=advice)
 
 
@@ -367,7 +368,7 @@ def unreadable_head(host: str, *, is_too_large: bool) -> UpstreamError:
     if not is_too_large:
         return UpstreamError(
             "model_error",
-            _short(f"the response from {host} is not HTTP"),
+            _short(f"the response from {host} is not valid HTTP"),
             retryable=False,
             advice="check the headers that the endpoint, or a proxy in front of it, sends",
         )

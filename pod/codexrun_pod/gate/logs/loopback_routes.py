@@ -56,7 +56,9 @@ class LoopbackRoutes:
         the first request to the model: from then on it would be the agent who hides what the gate
         says."""
         if self.ledger.mask_given or self.ledger.account.requests:
-            return _error(409, "the mask can be set only once, before the first request")
+            return _error(
+                409, "the list of values to mask can be set only once, before the first request"
+            )
         try:
             async with self.masks.whole(request) as data:
                 self.ledger.take_mask(json_text.parse(bytes(data)))
@@ -65,7 +67,7 @@ class LoopbackRoutes:
         except (ValueError, RecursionError) as error:
             return _error(400, str(error))
         except OSError as error:
-            return _error(507, error.strerror or "no space left")
+            return _error(507, error.strerror or "the gate has no space left")
         return web.json_response({})
 
     async def log(self, request: web.Request) -> web.Response:
@@ -90,9 +92,8 @@ class LoopbackRoutes:
         """PUT /artifacts/<name>: the names of `AGENT_ARTIFACTS`, and nothing else."""
         name = request.match_info["name"]
         if name not in AGENT_ARTIFACTS:
-            return _error(
-                404, f"there is no such artifact; use {', '.join(sorted(AGENT_ARTIFACTS))}"
-            )
+            names = ", ".join(sorted(AGENT_ARTIFACTS))
+            return _error(404, f'"{name}" is not the name of an artifact; use {names}')
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
             return _error(413, f"{name} is larger than {MAX_ARTIFACT_BYTES[name]} bytes")
         try:
@@ -107,7 +108,7 @@ class LoopbackRoutes:
         except TooLarge as error:
             return _error(413, str(error))
         except OSError as error:
-            return _error(507, error.strerror or "no space left")
+            return _error(507, error.strerror or "the gate has no space left")
         if self.uploader is not None:
             self.uploader.notify()
         return web.json_response({})

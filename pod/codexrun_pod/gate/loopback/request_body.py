@@ -74,7 +74,8 @@ class BodyReader:
         """Wait for the turn of a request; yield the seconds that its body has left."""
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyError(
-                415, "a body with a Content-Encoding is not allowed; send the body uncompressed"
+                415,
+                "a request body with a Content-Encoding is not allowed; send the body uncompressed",
             )
         if self._waiting >= MAX_WAITING_BODIES:
             raise BodyError(
@@ -90,7 +91,7 @@ class BodyReader:
             self._waiting -= 1
 
     def _too_large(self) -> BodyError:
-        return BodyError(413, f"a request larger than {self.max_bytes} bytes is not allowed")
+        return BodyError(413, f"a request body larger than {self.max_bytes} bytes is not allowed")
 
 
 @asynccontextmanager
@@ -100,7 +101,7 @@ async def _within(seconds: float, limit: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise BodyError(503, f"the body did not arrive within {limit:g} s") from None
+        raise BodyError(503, f"the request body did not arrive within {limit:g} s") from None
     except (
         aiohttp.ClientError,
         http_exceptions.HttpProcessingError,

@@ -10,6 +10,7 @@ from codexrun_pod.gate.policy.verdicts import Denied, Limits, guardrail
 
 MIN_OUTPUT_TOKENS = 16  # the API's minimum for max_output_tokens
 UNLIMITED_TOKENS = 2**53  # of tokens that cost nothing
+TOO_SMALL = ", and the rest is too small for a response"
 
 
 def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
@@ -19,12 +20,13 @@ def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
         return None
     if body["model"] not in limits.prices:
         return guardrail(
-            f"model {body['model']!r} has no known price, so limits.maxCostCents cannot be enforced"
+            f"model {body['model']!r} has no known price, so limits.maxCostCents cannot be"
+            " enforced; use another model, or add the price to the price table"
         )
     if limits.unpriced is not None:
         return guardrail(
             f"the price table has no price for {limits.unpriced}, which the model's response used,"
-            " so limits.maxCostCents cannot be enforced; add the price to the table"
+            " so limits.maxCostCents cannot be enforced; add the price to the price table"
         )
     return None
 
@@ -45,8 +47,8 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
         if _spent_limit(body, before) is None:
             return Denied(
                 "model_error",
-                "every attempt at this turn was cut off, and the estimates for them used up the"
-                f" budget: {limit}; retry the run. The last error: {tries.error}",
+                "every attempt at this turn was cut off, and the estimated usage of these attempts"
+                f" used up the budget: {limit}; retry the run. The last error: {tries.error}",
                 final=tries.class_ == "model_error",  # others say better what is to be done
             )
     return Denied("budget", f"the budget is used up: {limit}")
@@ -55,10 +57,12 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
 def _spent_limit(body: dict[str, Any], limits: Limits) -> str | None:
     """Return how much of which limit is spent, if less than the API's minimum is left of it."""
     if limits.max_tokens is not None and limits.max_tokens - limits.spent < MIN_OUTPUT_TOKENS:
-        return f"{limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)"
+        rest = TOO_SMALL if limits.spent < limits.max_tokens else ""
+        return f"{limits.spent} of {limits.max_tokens} tokens (limits.maxTokens){rest}"
     if limits.max_pico is not None and _affordable(body, limits) < MIN_OUTPUT_TOKENS:
         spent = dollars(limits.spent_pico)
-        return f"{spent} of {dollars(limits.max_pico)} (limits.maxCostCents)"
+        rest = TOO_SMALL if limits.spent_pico < limits.max_pico else ""
+        return f"{spent} of {dollars(limits.max_pico)} (limits.maxCostCents){rest}"
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
+from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV, UNUSABLE_SCHEMA
 from codexrun_pod.gate import json_text
 
 MAX_MESSAGE_CHARS = 300  # characters
@@ -50,12 +50,14 @@ def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
         problems = violations(schema, value, MAX_STEPS)
     except InvalidSchemaError as error:
         return OutputVerdict(
-            False, f"cannot be checked: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
+            False, f"{UNUSABLE_SCHEMA}: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
         )
     except RecursionError:
         return OutputVerdict(False, TOO_DEEP, "", digest)
     except ValueError as error:
-        return OutputVerdict(False, f"is not JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest)
+        return OutputVerdict(
+            False, f"cannot be read as JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest
+        )
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return OutputVerdict(

@@ -30,7 +30,7 @@ def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
     try:
         body = json_text.parse(raw)
     except (ValueError, RecursionError) as error:
-        return Denied("guardrail", f"the request is not JSON: {error}", final=False)
+        return Denied("guardrail", f"the request cannot be read as JSON: {error}", final=False)
     if not isinstance(body, dict):
         return Denied("guardrail", "the request is not a JSON object", final=False)
     for rule in RULES:
@@ -46,7 +46,7 @@ def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
         text = json_text.dump(body)
         starts = beginnings(body)
     except RecursionError as error:
-        return Denied("guardrail", f"the request is not JSON: {error}", final=False)
+        return Denied("guardrail", f"the request cannot be read as JSON: {error}", final=False)
     return Admitted(
         text,
         body["model"],

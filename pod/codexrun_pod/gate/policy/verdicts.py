@@ -95,7 +95,7 @@ class Limits:
 
 def guardrail(message: str) -> Denied:
     """Return a denial that ends the run: the request is not what the job type allows."""
-    return Denied("guardrail", message)
+    return Denied("guardrail", f"a request to the model was refused: {message}")
 
 
 def quoted(value: Any) -> str:

@@ -55,7 +55,11 @@ def find_refused_call(codex_home: Path) -> Stop | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return _guardrail_stop("Codex replaced the record of refused calls")
+        return Stop(
+            "guardrail",
+            "the file that records refused tool calls was replaced, so it is unknown whether Codex"
+            " tried to use a tool that the job type does not allow (allowedTools)",
+        )
     name = record.decode("utf-8", "replace").partition("\n")[0]
     return _guardrail_stop(f"Codex was about to use {name[:MAX_TOOL_CHARACTERS]}")
 

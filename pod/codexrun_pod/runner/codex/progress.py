@@ -142,11 +142,12 @@ def find_failure(progress: Progress, codex_exit: CodexExit) -> Failure | None:
             "Codex ran out of memory and was killed; raise the job type's resources.limits.memory",
         )
     stderr = "; ".join(codex_exit.stderr[-MAX_STDERR_LINES:])
+    details = f": {stderr}" if stderr else ""
     if code is not None and code < 0:
-        return Failure("agent_error", f"Codex was killed by signal {-code}: {stderr}")
+        return Failure("agent_error", f"Codex was killed by signal {-code}{details}")
     if code:
         return Failure(
-            "agent_error", f"Codex exited with code {code} before its turn ended: {stderr}"
+            "agent_error", f"Codex exited with code {code} before its turn ended{details}"
         )
     missing = (
         f"a {events.TURN_COMPLETED} event" if not progress.turn_completed else "a final message"

@@ -24,11 +24,12 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     try:
         call = json.load(sys.stdin)
         name = str(call["tool_name"])
+        what = f"the tool {name}"
         if tools.permits(argv[1:], tools.required_entry(name, call.get("tool_input"))):
             return 0
     except Exception as error:  # whatever it is: fail closed
-        name = f"call that cannot be read ({type(error).__name__})"
-    message = f"the job type does not allow the tool {name}"
+        name = what = f"a tool call that cannot be read ({type(error).__name__})"
+    message = f"the job type does not allow {what}"
     sys.stderr.write(message)
     sys.stderr.flush()
     try:

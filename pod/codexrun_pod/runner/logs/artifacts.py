@@ -32,14 +32,14 @@ def upload(
     for name, content in _artifacts(settings, log, progress, checkout, warn):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
             log_left_out(
-                log, name, f"it is larger than the limit of {MAX_ARTIFACT_BYTES[name]} bytes"
+                log, name, f"{name} is larger than the limit of {MAX_ARTIFACT_BYTES[name]} bytes"
             )
         elif content:
             try:
                 put(settings.gate_port, f"/artifacts/{name}", content)
             except (OSError, http.client.HTTPException) as error:
                 log_left_out(
-                    log, name, f"the gate did not accept it: {error or type(error).__name__}"
+                    log, name, f"the gate did not accept {name}: {error or type(error).__name__}"
                 )
 
 
@@ -70,14 +70,15 @@ def _artifacts(
             limit = MAX_ARTIFACT_BYTES[PATCH]
             made = patch(checkout, settings.workspace, settings.tmp, limit, text=log.mask.active)
             if made.lacks:
-                log_left_out(log, PATCH, f"it lacks {made.lacks}")
+                log_left_out(log, PATCH, f"{PATCH} lacks {made.lacks}")
             if (reason := _reason_to_withhold(made, log.mask, limit)) is None:
                 yield PATCH, made.content
             else:
-                log_left_out(log, PATCH, reason)
-                warn(f"{PATCH} is withheld: {reason}")
+                withheld = f"{PATCH} is withheld: {reason}"
+                log_left_out(log, PATCH, withheld)
+                warn(withheld)
         except (OSError, PatchError) as error:
-            log_left_out(log, PATCH, f"it could not be created: {error}")
+            log_left_out(log, PATCH, f"{PATCH} could not be created: {error}")
 
 
 def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
@@ -85,8 +86,8 @@ def _reason_to_withhold(made: Patch, mask: Mask, limit: int) -> str | None:
     something else than the agent did."""
     if names := mask.names_in_patch(made.content + made.binary_text):
         return (
-            f"it contains the value of {', '.join(names)}, which comes from a Secret in the job"
-            " type's env; have the agent keep that value out of its files"
+            f"it contains values that the job type's env takes from Secrets ({', '.join(names)});"
+            " have the agent keep them out of its files"
         )
     if len(made.binary_text) > limit:
         return "its binary files are too large to be searched for Secret values"

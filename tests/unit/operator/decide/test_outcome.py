@@ -19,6 +19,7 @@ from builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codexrun_core.pod_contract import UNUSABLE_SCHEMA
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Pod, event_from, pod_from
@@ -421,6 +422,14 @@ def test_a_masked_value_is_named_where_the_message_no_longer_fits() -> None:
     assert (
         "values that the job type's env takes from Secrets were masked in the message: FLAG"
     ) in failure.message
+
+
+def test_a_schema_that_cannot_be_used_is_not_held_against_the_message() -> None:
+    words = f'{UNUSABLE_SCHEMA}: there is no "/x"; a $ref must point to a part of this schema'
+    gate = gate_report(output={"ok": False, "message": words})
+    failure = outcome(after(agent_report(), gate=gate)).failure
+    assert failure is not None
+    assert failure.message == words
 
 
 # -- hostile reports -----------------------------------------------------------------------------

@@ -489,7 +489,11 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("inputs", "reason", "words"),
     [
-        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes, which exceeds the limit of 65536 bytes"),
+        (
+            {"a": [{}] * 400_000},
+            "InputsTooLarge",
+            "bytes long, which exceeds the limit of 65536 bytes",
+        ),
         ({"a": nested(40)}, "InvalidInputs", "levels deep"),
     ],
     ids=["large", "deep"],
@@ -565,7 +569,7 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
         earlier(
             status=USED | {"prompt": {**USED["prompt"], "sha256": OTHER}}  # type: ignore[dict-item]
         ),
-        "the prompt's sha256",
+        "the checksum of the prompt",
     ),
     ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
     ("a repository", resumes(workspace=REPOSITORY), earlier(), "the workspace"),
@@ -587,4 +591,4 @@ def test_which_thread_a_run_may_go_on_with(
     assert isinstance(verdict, Rejected)
     assert verdict.reason == "ResumeNotAllowed"
     assert words in verdict.message
-    assert "start the run again without spec.retryOf.resume" in verdict.message
+    assert "create the new run without spec.retryOf.resume" in verdict.message
