@@ -3,6 +3,7 @@ new control plane: trivial bare Jobs, runs, bare Jobs of the runs' own pod, and 
 
 # ruff: noqa: T201 - it takes long, and what comes later may fail
 
+from collections import Counter
 from pathlib import Path
 
 from measured import Measured
@@ -41,6 +42,7 @@ async def measure(folder: Path) -> list[Measured]:
                 f"{name}: {each.rate:.1f}/s, {each.writes_each:.1f} writes,"
                 f" {each.cpu_ms:.0f} ms: {by_process}"
             )
+        print("writes of a run:", writes_by_kind(runs[-1]))
     each_round = list(zip(trivial, runs, same, strict=True))
     return [
         Measured("burst_ratio", [r.rate / t.rate for t, r, _ in each_round]),
@@ -49,6 +51,14 @@ async def measure(folder: Path) -> list[Measured]:
         Measured("burst_pod_cpu_ms", [s.cpu_ms - t.cpu_ms for t, _, s in each_round]),
         Measured("burst_writes", [r.writes_each - s.writes_each for _, r, s in each_round]),
     ]
+
+
+def writes_by_kind(result: Round) -> str:
+    """Return who writes what, per object, the most frequent first."""
+    kinds = Counter((w.user.split(":")[-1], w.verb, w.resource) for w in result.writes)
+    return ", ".join(
+        f"{' '.join(kind)} {times / result.count:.2f}" for kind, times in kinds.most_common()
+    )
 
 
 async def bare(folder: Path, subject: Subject, count: int) -> Round:
