@@ -43,9 +43,7 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kube = kube
-        self.queue = WorkQueue(
-            self.reconcile, workers=workers, is_urgent=lambda key: self.cache.stop_is_due(key)
-        )
+        self.queue = WorkQueue(self.reconcile, workers=workers, is_urgent=self._is_urgent)
         self.price_file = PriceFile(settings.prices_file)
         self.cache = Cache(
             enqueue=self.queue.add,
@@ -77,6 +75,9 @@ class Reconciler:
         finally:
             metrics.RECONCILES.labels(key.kind, result).inc()
             metrics.RECONCILE_SECONDS.labels(key.kind).observe(time.monotonic() - started)
+
+    def _is_urgent(self, key: Key) -> bool:
+        return self.cache.stop_is_due(key)  # the cache needs the queue first
 
     async def _run(self, uid: str) -> None:
         cache = self.cache
