@@ -158,7 +158,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  name: hello\n", "  name: hello\n  namespace: x\n"),
-            "metadata.namespace: leave it out",
+            "metadata.namespace: not allowed here; leave it out",
         ),
         (("  model: gpt-5.5\n", ""), "spec.model: missing; add it"),
         (("model:", "modell:"), "spec.modell: unknown field; correct its name or remove it"),
