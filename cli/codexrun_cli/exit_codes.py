@@ -19,13 +19,13 @@ class Code(IntEnum):
 
 
 MEANING = {
-    Code.DONE: "the command succeeded; so did the run, for a command that waits for its end",
+    Code.DONE: "the command succeeded, and so did the run if the command waits for its end",
     Code.FAILED: "the run failed or was rejected, the command failed, or diff found changes",
     Code.USAGE: "invalid usage",
     Code.CANCELLED: "the run was cancelled",
     Code.NOT_ALLOWED: "not authenticated, or not allowed",
     Code.NOT_FOUND: "not found",
-    Code.CONFLICT: "conflict, such as a run that has already ended, or a name or key that is taken",
+    Code.CONFLICT: "conflict, such as a run that has already ended, or a name that is taken",
     Code.UNREACHABLE: "the server or cluster cannot be reached, or the command needs the REST API",
     Code.UNKNOWN: "how the run ended is unknown, for example because it was deleted",
     Code.TIMEOUT: "--timeout has passed, and the run has not ended",

@@ -237,7 +237,7 @@ def test_budgets_never_hold_up_a_drain() -> None:
             ("registry.url=postgresql://codexrun:secret@db/codexrun",),
             "set registry.existingSecret to its name",
         ),
-        (("rbac.clusterRoles=false",), "no log is archived"),
+        (("rbac.clusterRoles=false",), "Logs are not archived until"),
         (INGRESS, "the Ingress has no certificate (ingress.tls)"),
     ],
     ids=["a password in a value", "no TokenReview", "no certificate"],

@@ -255,4 +255,4 @@ def test_the_module_is_the_program(stand: Stand) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("   0  success")
+    assert done.stdout.startswith("   0  the command succeeded")

@@ -315,7 +315,7 @@ def test_the_newest_run_that_tried_tells_of_codexs_own_sandbox(
 def test_only_job_types_that_want_it_are_looked_at(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, job_type("boxed", sandbox="codex"))
     done = well.cli("doctor")
-    assert re.findall(r"sandbox: (\S+)", done.out) == ["the", "boxed:"]
+    assert re.findall(r"sandbox: (\S+ \S+)", done.out) == ["the pod", "job type"]
     assert "note    sandbox: job type boxed: no run has used Codex's own sandbox yet\n" in done.out
 
 

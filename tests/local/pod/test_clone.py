@@ -441,7 +441,7 @@ WRONG = [
         "a host that is not allowed",
         "/public/app.git",
         {"allowed": ["https://git.example/*"]},
-        "not in the job type's",
+        "does not match the job type's git.allowedURLs",
     ),
 ]
 

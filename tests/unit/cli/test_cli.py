@@ -120,7 +120,7 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
 def test_a_commit_that_git_does_not_know_is_wrong_usage(folder: Path) -> None:
     done = codexrun("prompts", "verify", str(folder), "--since", "main")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert '"main" is not a commit' in done.stderr
+    assert '"main" is not a branch or commit' in done.stderr
 
 
 @pytest.mark.parametrize(

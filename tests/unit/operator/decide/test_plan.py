@@ -1266,7 +1266,7 @@ SUSPENDED = "Job hello-11111111-1 is suspended; the run starts when a queue cont
         given(run("Starting"), replace(QUEUED_JOB, created=ago(7_000))),
         phase="Starting",
         reason="JobSuspended",
-        message=SUSPENDED + " suspended it, resumes it",
+        message=SUSPENDED + " suspended the Job, resumes it",
         again=None,
     ),
     case(
