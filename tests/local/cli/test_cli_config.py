@@ -110,7 +110,7 @@ def test_set_and_remove(stand: Stand) -> None:
     [
         ("server: [", "not valid YAML"),
         ("servr: x", "servr: unknown setting; use server, token"),
-        ("- a", "unknown"),
+        ("- a", "must contain settings as KEY: VALUE lines"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(stand: Stand, text: str, said: str) -> None:
