@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.5
 ANSWER_SECONDS = 60.0
 THREAD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STARTED = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
-ADVICE = "create another run without spec.retryOf.resume"
+ADVICE = "create the new run without spec.retryOf.resume"
 
 
 def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:

@@ -244,7 +244,7 @@ def test_nothing_to_resume_from_is_said_in_words(api, shipping_pod):
     result = pod.end()
     assert (result.code, result.failure) == (1, "config")
     assert "spec.retryOf.resume" in result.runner["failure"]["message"]
-    assert "create another run without" in result.runner["failure"]["message"]
+    assert "create the new run without" in result.runner["failure"]["message"]
     assert result.gate["requests"] == 0
     assert_all_arrived(api, pod, result)
 

@@ -97,7 +97,7 @@ def test_a_limit_of_money_is_money_wherever_limits_are(tmp_path: Path) -> None:
         pages = {
             f"/console/jobtypes/{kind}": "Cost limit $1.00 Start timeout 25s",
             f"/console/start/{kind}": "Cost limit $1.00 Start timeout 25s",
-            f"/console/runs/{run}": "no cost, limit $0.50",
+            f"/console/runs/{run}": ", limit $0.50",
         }
         for url, wanted in pages.items():
             page = await stand.http.get(url)
