@@ -41,7 +41,7 @@ async def static(request: Request, name: str) -> Response:
     changes."""
     url = static_files().get(name)
     if url is None:
-        raise Problem(404, "not-found", "there is no such file")
+        raise Problem(404, "not-found", f"there is no file {name[:100]}")
     file = STATIC / name
     cache_control = IMMUTABLE if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
     return FileResponse(
