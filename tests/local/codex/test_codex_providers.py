@@ -104,7 +104,7 @@ REFUSED = [
     Refused(
         "Azure OpenAI",
         providers.Azure,
-        "model.upstreamURL must be the base URL of a Responses API",
+        "there is no Responses API at model.upstreamURL",
         options={"upstream": "{url}/openai"},
     ),
     Refused(
