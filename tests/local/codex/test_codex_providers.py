@@ -153,7 +153,7 @@ REFUSED = [
         "the endpoint does not have this model",
         options={"model": "gpt-6-sol"},
     ),
-    Refused("Ollama", providers.OldOllama, "there is no Responses API"),
+    Refused("Ollama", providers.OldOllama, "there is no Responses API at model.upstreamURL"),
     Refused(
         "a corporate proxy",
         providers.LoginProxy,
