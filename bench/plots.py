@@ -91,8 +91,8 @@ def draw(plot: Plot, points: list[tuple[float, float]]) -> str:
 
 
 def nice_ceiling(value: float) -> float:
-    """Return the next of 1, 2, 5, 10, 20 ... that is not below."""
+    """Return the next of 1, 2, 2.5, 5, 10, 20 ... that is not below."""
     if value <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
+    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value)
