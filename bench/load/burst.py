@@ -3,11 +3,11 @@ new control plane: trivial bare Jobs, runs, bare Jobs of the runs' own pod, and 
 
 # ruff: noqa: T201 - it takes long, and what comes later may fail
 
-from collections import Counter
 from pathlib import Path
 
 from measured import Measured
 from simulation import scale
+from simulation.audit import by_kind
 from simulation.client import Json
 from simulation.installation import job_type
 from simulation.plane import Plane, control_plane
@@ -42,7 +42,7 @@ async def measure(folder: Path) -> list[Measured]:
                 f"{name}: {each.rate:.1f}/s, {each.writes_each:.1f} writes,"
                 f" {each.cpu_ms:.0f} ms: {by_process}"
             )
-        print("writes of a run:", writes_by_kind(runs[-1]))
+        print("writes of a run:", by_kind(runs[-1].writes, count))
     each_round = list(zip(trivial, runs, same, strict=True))
     return [
         Measured("burst_ratio", [r.rate / t.rate for t, r, _ in each_round]),
@@ -51,14 +51,6 @@ async def measure(folder: Path) -> list[Measured]:
         Measured("burst_pod_cpu_ms", [s.cpu_ms - t.cpu_ms for t, _, s in each_round]),
         Measured("burst_writes", [r.writes_each - s.writes_each for _, r, s in each_round]),
     ]
-
-
-def writes_by_kind(result: Round) -> str:
-    """Return who writes what, per object, the most frequent first."""
-    kinds = Counter((w.user.split(":")[-1], w.verb, w.resource) for w in result.writes)
-    return ", ".join(
-        f"{' '.join(kind)} {times / result.count:.2f}" for kind, times in kinds.most_common()
-    )
 
 
 async def bare(folder: Path, subject: Subject, count: int) -> Round:

@@ -5,12 +5,11 @@ fail of it? The kubelet's part is played here, at its pace: it is too slow for a
 
 import asyncio
 import time
-from collections import Counter
 from pathlib import Path
 
 from measured import Measured
 from simulation import scale
-from simulation.audit import of_user
+from simulation.audit import by_kind, of_user
 from simulation.client import Client, Json
 from simulation.installation import OPERATOR_USER, job_type
 from simulation.plane import Plane, control_plane
@@ -76,8 +75,7 @@ async def writes_each(plane: Plane, count: int) -> float:
         for write in of_user(audit.read(), OPERATOR_USER)
         if write.resource != "codexjobtypes/status"
     ]
-    for (verb, resource), times in Counter((w.verb, w.resource) for w in writes).items():
-        print(f"{verb} {resource}: {times / count:g}")
+    print("writes of a run:", by_kind(writes, count))
     return len(writes) / count
 
 

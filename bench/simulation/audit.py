@@ -1,7 +1,8 @@
 """Who wrote what, from the apiserver's audit log (audit.k8s.io/v1, a line a request)."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,3 +59,9 @@ def write_from(event: dict[str, Any]) -> Write:
 
 def of_user(writes: list[Write], user: str) -> Iterator[Write]:
     return (write for write in writes if write.user == user)
+
+
+def by_kind(writes: Sequence[Write], count: int) -> str:
+    """Return who writes what, per one of `count` objects, the most frequent first."""
+    kinds = Counter((w.user.split(":")[-1], w.verb, w.resource) for w in writes)
+    return ", ".join(f"{' '.join(kind)} {times / count:.2f}" for kind, times in kinds.most_common())
