@@ -7,7 +7,6 @@ from pathlib import Path
 
 from measured import Measured
 from simulation import scale
-from simulation.audit import by_kind
 from simulation.client import Json
 from simulation.installation import job_type
 from simulation.plane import Plane, control_plane
@@ -37,12 +36,7 @@ async def measure(folder: Path) -> list[Measured]:
         runs.append(result)
         same.append(await bare(folder, same_job(job), count))
         for name, each in (("trivial", trivial[-1]), ("runs", runs[-1]), ("same", same[-1])):
-            by_process = ", ".join(f"{of} {ms:.0f}" for of, ms in each.cpu_ms_by_process.items())
-            print(
-                f"{name}: {each.rate:.1f}/s, {each.writes_each:.1f} writes,"
-                f" {each.cpu_ms:.0f} ms: {by_process}"
-            )
-        print("writes of a run:", by_kind(runs[-1].writes, count))
+            print(f"{name}: {each.text}")
     each_round = list(zip(trivial, runs, same, strict=True))
     return [
         Measured("burst_ratio", [r.rate / t.rate for t, r, _ in each_round]),

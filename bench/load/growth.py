@@ -33,7 +33,7 @@ async def measure(folder: Path) -> list[Measured]:
                 result = await one_round(
                     plane, codex_run(NAME), count, prefix=f"of-{size}-{number}"
                 )
-                print(f"{count}: {result.cpu_ms:.0f} ms a run, {result.rate:.1f}/s")
+                print(f"{count}: {result.text}", flush=True)
                 costs.append(result.cpu_ms)
             points.append((float(scale.count(size)), round(statistics.median(costs), 1)))
     costs = [cost for _, cost in points]

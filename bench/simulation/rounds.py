@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from simulation.audit import Write
+from simulation.audit import Write, by_kind
 from simulation.client import METADATA_ONLY, Client, Json
 from simulation.plane import MEASURER, Plane
 from simulation.subjects import Subject
@@ -58,6 +58,15 @@ class Round:
     @property
     def writes_each(self) -> float:
         return len(self.writes) / self.count
+
+    @property
+    def text(self) -> str:
+        """Return what it came to, for people: rate, CPU by process, and who wrote what."""
+        by_process = ", ".join(f"{of} {ms:.0f}" for of, ms in self.cpu_ms_by_process.items())
+        return (
+            f"{self.rate:.1f}/s, {self.cpu_ms:.0f} ms: {by_process};"
+            f" {self.writes_each:.1f} writes: {by_kind(self.writes, self.count)}"
+        )
 
     @property
     def to_job(self) -> list[float]:

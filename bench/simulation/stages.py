@@ -27,6 +27,9 @@ MODEL = "gpt-5.5"
 API_VERSION = "kwok.x-k8s.io/v1alpha1"
 POD_SECONDS = 1.0
 STOP_SECONDS = 0.1
+# The time in statuses: kwok plays a stage twice when it is behind, and the same status once more
+# changes nothing, so that nobody hears of it.
+CREATION = ".metadata.creationTimestamp"
 HELD = "simulation/held"
 # Of pods whose kubelet the measurement plays itself.
 PLAYED = "simulation/played"
@@ -90,7 +93,9 @@ startTime: {{ $now }}
 
 def kwok_configuration(folder: Path) -> str:
     """Return kwok's file; `folder` is for what the runner's code writes."""
-    success = pod_status("Succeeded", ended_container(0, runner_message(folder), gate_message()))
+    success = pod_status(
+        "Succeeded", ended_container(0, runner_message(folder), gate_message()), now=CREATION
+    )
     stopped = ended_container(143, runner_message(folder, "signal"), gate_message(cut_short=True))
     alive = [absent(".metadata.deletionTimestamp")]
     deleted = [present(".metadata.deletionTimestamp")]
@@ -204,17 +209,17 @@ def pod_running() -> str:
         f"{ended_container(0, '', '')}"
         "{{ end }}\n"
     )
-    return status(POD_RUNNING, init, RUNNING_CONTAINER)
+    return status(POD_RUNNING, init, RUNNING_CONTAINER, now=CREATION)
 
 
-def pod_status(phase: str, container: str) -> str:
+def pod_status(phase: str, container: str, *, now: str = "Now") -> str:
     """Return the status of a pod whose containers are all in the same state."""
-    return status(f"phase: {phase}\n", container, container)
+    return status(f"phase: {phase}\n", container, container, now=now)
 
 
-def status(head: str, init_container: str, container: str) -> str:
+def status(head: str, init_container: str, container: str, *, now: str) -> str:
     return (
-        "{{ $now := Now | Quote }}\n"
+        f"{{{{ $now := {now} | Quote }}}}\n"
         f"{head}"
         "initContainerStatuses:\n"
         "{{ range .spec.initContainers }}\n"

@@ -53,6 +53,7 @@ def settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.trust_env = True  # proxies, as for the other requests
     settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
     settings.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
     # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows

@@ -28,6 +28,8 @@ async def connect(settings: Settings) -> ClusterClient:
     """
     from kubernetes.aio import client, config
 
+    from codexrun_core.kube.client import api_client
+
     flags = settings.flags
     inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (
         flags.kubeconfig or settings.context or _file_exists()
@@ -58,7 +60,8 @@ async def connect(settings: Settings) -> ClusterClient:
                 " URL` once"
             ),
         ) from None
-    return ClusterClient(client.ApiClient(), settings.namespace or namespace, context)
+    configuration = client.Configuration.get_default_copy()
+    return ClusterClient(api_client(configuration), settings.namespace or namespace, context)
 
 
 def _own_namespace() -> str:
