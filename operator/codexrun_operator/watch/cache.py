@@ -463,12 +463,21 @@ class Cache:
         self.all_jobs.drop(job.uid)
         self.orphans.pop(job.uid, None)
         self._recount_holders(uid, job.job_type)
+        if uid in self.pods:
+            self._drop_ended_pod(uid)
         return True
 
     def _drop_ended_pod(self, uid: str) -> bool:
-        """Drop the run's pod, if both are over and nothing holds it; return whether it was."""
+        """Drop the run's pod, if both are over and nothing holds it; return whether it was.
+
+        While its Job goes on it stays: with thousands of runs the Job controller is minutes behind,
+        and a Job without a pod would be a stray.
+        """
         pod = self.pods[uid]
+        job = self.jobs.get(uid)
         if not self.runs_listed or uid in self.runs or pod.holds_slot or pod.held:
+            return False
+        if job is not None and job.holds_slot:
             return False
         del self.pods[uid]
         self.all_pods.drop(pod.uid)

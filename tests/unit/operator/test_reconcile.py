@@ -334,6 +334,29 @@ async def test_a_job_that_no_list_shows_is_not_lost(
     assert operator.cache.ledger.creations == {}
 
 
+async def test_a_job_is_no_stray_while_its_controller_has_not_counted_its_ended_pod(
+    operator: Operator,
+) -> None:
+    """Thousands of runs keep the Job controller busy for minutes after a run is over."""
+    job = await started(operator)
+    operator.cache.runs_listed = True
+    pod = operator.kube.put("pods", pod_of(job))
+    operator.cache.update_pod(pod)
+    await operator.look()
+    ended = pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report())
+    for version in ("981", "982"):  # the second without the controller's finalizer
+        ended["metadata"] = pod["metadata"] | {"resourceVersion": version}
+        operator.cache.update_pod(copy.deepcopy(ended))
+        await operator.look()
+    assert operator.stored()["phase"] == "Succeeded"
+    operator.cache.drop_ended()
+    assert operator.cache.stray(UID) is None
+    job |= {"status": COMPLETE}
+    job["metadata"]["resourceVersion"] = "983"
+    operator.cache.update_job(job)
+    assert (operator.cache.jobs, operator.cache.pods) == ({}, {}), "nothing is kept"
+
+
 @pytest.mark.parametrize("job_known", [True, False])
 async def test_a_pod_that_has_lost_its_run_s_name_is_counted_and_ended_by_its_job_s_word_alone(
     operator: Operator, job_known: bool
