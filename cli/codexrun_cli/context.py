@@ -37,6 +37,9 @@ class Root(TyperGroup):
             raise typer.Exit(error.code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Code.INTERRUPTED) from None
+        except typer.BadParameter as error:
+            error.message = _in_own_words(error)
+            raise
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
             raise
         except Exception as error:
@@ -46,6 +49,18 @@ class Root(TyperGroup):
                 f"internal error: {type(error).__name__}: {error}",
                 f"  at {file}:{frame.lineno}; please report it",
             )
+
+
+def _in_own_words(error: typer.BadParameter) -> str:
+    """Return the message of an option's error; pydantic's, which Typer shows, in the words that
+    REST and admission have for it."""
+    from pydantic import ValidationError
+
+    from codexrun_core.resources.field_problems import explain
+
+    if not isinstance(error.__cause__, ValidationError):
+        return error.message
+    return "; ".join(explain(problem) for problem in error.__cause__.errors())
 
 
 def hoist(args: list[str]) -> list[str]:

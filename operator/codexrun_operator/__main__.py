@@ -73,6 +73,7 @@ class Operator:
             cache.update_warning,
             on_list=cache.warnings.replace,
             restarted=metrics.WATCH_RESTARTS.labels("events").inc,
+            bookmarks=False,
             fieldSelector="type=Warning",
         )
         self.working = False

@@ -23,8 +23,8 @@ def examine(get: Get, namespace: str, job_types: list[Json]) -> Iterator[Json]:
     if hosts := git_hosts(job_types):
         yield ok(
             "git",
-            f"runs may clone from {', '.join(hosts)}; only a run can show whether they are"
-            " reachable",
+            f"runs may clone from {', '.join(hosts)}; this check cannot tell whether pods can"
+            " connect to " + ("this host" if len(hosts) == 1 else "these hosts"),
         )
     quotas = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/resourcequotas")["items"])
     ranges = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/limitranges")["items"])

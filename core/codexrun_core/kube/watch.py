@@ -3,8 +3,9 @@ deep-copy and compare.
 
 What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken ->
 go on from the last position; silent stream (no bookmark for SILENCE_SECONDS) -> the same; an error
-in the stream, or nothing but failures from this position -> list again; apiserver away -> try again
-with a growing pause; a list that is older than what was known before it -> etcd was restored, end.
+in the stream, or several streams from this position that brought nothing -> list again; apiserver
+away -> try again with a growing pause; a list that is older than what was known before it -> etcd
+was restored, end.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 SILENCE_SECONDS = 90.0  # seconds; bookmarks come about once a minute
+QUIET_SECONDS = 60  # of a watch without bookmarks: how long the server keeps it open
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -43,15 +45,21 @@ class Watcher:
         *,
         on_list: Callable[[Collection[str], int], None] | None = None,
         restarted: Callable[[], object] = lambda: None,
+        bookmarks: bool = True,
         **selectors: str,
     ) -> None:
-        """Prepare a watch; `restarted` is called whenever it has ended and is to be opened anew."""
+        """Prepare a watch; `restarted` is called whenever it has ended and is to be opened anew.
+
+        bookmarks: whether the apiserver sends them. It does for what it caches; Events it does not
+        cache (`--watch-cache-sizes`), so that silence says nothing there.
+        """
         self._on_list = on_list
         self._restarted = restarted
         self._kube = kube
         self._path = path
         self._on_object = on_object
         self._selectors = selectors
+        self._bookmarks = bookmarks
         # as logs and metrics name it: job, codexrun
         self._kind = path.rpartition("/")[2].removesuffix("s")
         self._objects: dict[str, Json] = {}  # without what is large; empty with `on_list`
@@ -76,8 +84,10 @@ class Watcher:
                 await self._watch()
             except (Unavailable, Refused) as error:
                 problem = str(error)
-                if isinstance(error, Refused) or self._idle_attempts >= len(RETRY_SECONDS):
+                if isinstance(error, Refused):
                     self._version = None
+            if self._idle_attempts >= len(RETRY_SECONDS):
+                self._version = None
             self._restarted()
             pause = RETRY_SECONDS[min(self._idle_attempts, len(RETRY_SECONDS) - 1)]
             if problem:
@@ -116,8 +126,11 @@ class Watcher:
 
     async def _watch(self) -> None:
         assert self._version is not None
+        query = self._selectors
+        if not self._bookmarks:
+            query = {**query, "timeoutSeconds": str(QUIET_SECONDS)}
         async for event in self._kube.watch(
-            self._path, self._version, silence=SILENCE_SECONDS, **self._selectors
+            self._path, self._version, silence=SILENCE_SECONDS, **query
         ):
             self._idle_attempts = 0
             self.turned = time.monotonic()

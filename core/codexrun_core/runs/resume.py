@@ -13,9 +13,9 @@ from codexrun_core.runs.stored_spec import read_spec
 
 ADVICE = "create the new run without spec.retryOf.resume"
 UID_REQUIRED = (
-    "spec.retryOf.uid: a run with spec.retryOf.resume must also give the earlier run's"
-    " metadata.uid, because a name can be reused; add it, as `codexrun retry NAME --resume` and"
-    f" POST /runs/{{id}}/retry do, or {ADVICE}"
+    "spec.retryOf.uid: missing; a run with spec.retryOf.resume needs it, because names can be"
+    " reused. Add the earlier run's metadata.uid, use `codexrun retry NAME --resume`, or"
+    f" {ADVICE}"
 )
 UNKNOWN_SOURCE = (
     "spec.retryOf.uid: there is no record of a run with this UID (it was cleaned up, or never"

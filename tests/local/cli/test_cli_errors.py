@@ -397,6 +397,9 @@ WRONG = [
         "keys with the prefix codexrun.dev/ are reserved for codexrun",
     ),
     (["config", "set", "colour", "x"], '"colour" is not a valid setting'),
+    (["edit", "x", "--priority", "high"], "'--priority': must be a whole number"),
+    (["edit", "x", "--priority", "5000"], "'--priority': must be at most 1000"),
+    (["list", "--limit", "0"], "must be at least 1"),
     (["nothing"], "No such command"),
 ]
 

@@ -166,6 +166,26 @@ async def test_a_stream_that_ends_at_once_is_no_hot_loop(monkeypatch: pytest.Mon
     assert script.pauses == list(RETRY_SECONDS[1:4])
 
 
+async def test_a_quiet_watch_without_bookmarks_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server ends it before silence would, and its position does not grow too old."""
+    script = Script(monkeypatch, *[[]] * (len(RETRY_SECONDS) + 1))
+    script.watcher._bookmarks = False
+    queries: list[dict[str, Any]] = []
+    play = script.kube.watch
+
+    def watched(path: str, version: str, **query: Any) -> AsyncIterator[Json]:
+        queries.append(query)
+        return play(path, version, **query)
+
+    monkeypatch.setattr(script.kube, "watch", watched)
+    await script.play()
+    assert all(int(query["timeoutSeconds"]) < query["silence"] for query in queries)
+    assert script.lists == 2
+    assert "watch.broken" not in caplog.text
+
+
 async def test_the_list_itself_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, [event("ADDED", "a", 105)])
     script.kube.fail("list", "/pods", Unavailable("away"))
