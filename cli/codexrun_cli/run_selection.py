@@ -47,7 +47,7 @@ def find_run(transport: Transport, name: str | None, statuses: Collection[str] =
             raise CommandError(
                 Code.USAGE,
                 f'"{name}" matches {len(runs)} runs: {names}{", ..." if len(runs) > 5 else ""}',
-                hint="give more of the run's name",
+                hint="type more of the run's name",
             ) from None
         raise
 

@@ -43,7 +43,7 @@ class CleanupRequest(requests.RequestBody):
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
     force: Annotated[
-        bool, Strict(), Field(description="Also remove runs that ended within the last hour.")
+        bool, Strict(), Field(description="Allow a time within the last hour for `older_than`.")
     ] = False
 
 

@@ -237,7 +237,7 @@ class BulkAnswer(BaseModel):
     dry_run: bool
     matched: int
     more: Annotated[
-        bool, Field(description=f"True if more than {MAX_BULK_RUNS} runs match: call again.")
+        bool, Field(description=f"True if more than the first {MAX_BULK_RUNS} runs match.")
     ] = False
     results: list[BulkItem]
 

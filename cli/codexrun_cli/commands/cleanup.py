@@ -21,7 +21,7 @@ def cleanup(
     ] = "14d",
     dry_run: options.DryRun = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also remove runs that ended within the last hour.")
+        bool, typer.Option("--force", help="Allow a time within the last hour for --older-than.")
     ] = False,
     fmt: options.Output = None,
 ) -> None:

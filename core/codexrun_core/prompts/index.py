@@ -26,7 +26,8 @@ MAX_PROMPT_BYTES = 128 * 1024
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME_RULE = (
-    'use at most 63 lowercase letters, digits and "-", beginning and ending with a letter or digit'
+    'use at most 63 characters: lowercase letters, digits and "-"; begin and end with a letter or'
+    " digit"
 )
 _VERSION = re.compile(r"v[1-9][0-9]{0,6}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")

@@ -453,7 +453,7 @@ def unproven(pod: Pod) -> Failure | None:
     if not _agent_proves(pod):
         return failed(
             FailureClass.SILENT_DEATH,
-            "Codex ended without completing a turn with a final message",
+            "Codex ended before it completed a turn with a final message",
             _codex_exit(pod),
         )
     if not pod.gate.report:

@@ -37,7 +37,7 @@ def check(settings: Settings) -> None:
         output = f"no response within {CHECK_SECONDS} s"
     if failed:
         raise ConfigError(
-            "sandbox: codex does not work in this pod:"
+            "the job type's setting sandbox: codex does not work in this pod:"
             f" {output.splitlines()[-1] if output else 'no reason given'}; give the job type a"
             " runtimeClassName that allows user namespaces, or set sandbox: pod"
         )

@@ -148,8 +148,8 @@ async def _list_page(
         raise Problem(
             400,
             "bad-page-token",
-            "this link to a page of the list is not valid, or no longer fits the list's filters and"
-            " order; start from the first page",
+            "this link to a page of the list is not valid, or no longer matches the list's filters"
+            " and order; start from the first page",
         ) from error
     new = sum(newer(record, above) for record in page_of_runs.runs)
     visible = page_of_runs.runs[new : new + query.size]

@@ -89,8 +89,7 @@ class Budget:
         if cells > self.cells:
             return self._as_text(
                 text,
-                f"the tables in the text may have up to {cells:,} cells; a page shows at most"
-                f" {MAX_PAGE_CELLS:,} cells",
+                f"the tables of this page may have more than {MAX_PAGE_CELLS:,} cells in total",
             )
         self.markdown_characters -= len(text)
         self.cells -= cells
@@ -106,8 +105,8 @@ class Budget:
         if size > self.html_characters:
             return self._as_text(
                 text,
-                f"the text has {size:,} characters as HTML; a page shows at most"
-                f" {MAX_PAGE_HTML:,} characters of HTML",
+                f"the formatted texts of this page would have more than {MAX_PAGE_HTML:,}"
+                " characters of HTML in total",
             )
         return self._spend(_clean(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 

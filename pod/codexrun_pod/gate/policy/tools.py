@@ -56,7 +56,10 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
             if tool.get("name") == CODE_MODE and isinstance(description, str):
                 for name in DECLARED.findall(description):
                     if not tools.permits(allowed, tools.required_entry(name)):
-                        return f"the tool {name!r}, which Codex offers to scripts, is not allowed"
+                        return (
+                            f'the tool "{name}", which Codex offers to the model in code mode, is'
+                            " not allowed"
+                        )
     return None
 
 
