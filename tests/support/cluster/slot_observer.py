@@ -51,13 +51,20 @@ class SlotObserver:
 
     @property
     def most(self) -> int:
-        """Return how many slots were taken at the most, since the start or since `count_anew`."""
+        """Return how many slots were taken at the most, since the start or since `count_anew`, as
+        far as both watches have told: the end of a pod may be told after the next run's Job."""
         counts = self._counts()
+        with self.lock:
+            told = min(self._newest("job"), self._newest("pod"))
         before = [count for version, count in counts if version <= self.since]
-        return max([before[-1], *(count for version, count in counts if version > self.since)])
+        after = [count for version, count in counts if self.since < version <= told]
+        return max([before[-1], *after])
 
     def count_anew(self) -> None:
         self.since = self._counts()[-1][0]
+
+    def _newest(self, kind: str) -> int:
+        return max((sight.version for sight in self.sights if sight.kind == kind), default=0)
 
     def _counts(self) -> list[tuple[int, int]]:
         """Return how many slots were taken from each version on."""
