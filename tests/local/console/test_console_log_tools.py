@@ -113,7 +113,7 @@ async def test_wrapping_and_times_are_switched_and_kept(console: Console, visit:
     await page.uncheck("#log-times")
     await expect(moment).not_to_be_visible()
     again = await visit.page(f"/console/runs/{run}?tab=log")
-    assert not await again.is_checked("#log-wrap")
+    await expect(again.locator("#log-wrap")).not_to_be_checked()
     await expect(again.locator("#L3000")).to_be_visible()
     await expect(again.locator("#L3000 time")).not_to_be_visible()
 
