@@ -46,7 +46,14 @@ class Visit:
     async def page(self, path: str = "/console/runs") -> Page:
         page = await self.context.new_page()
         self._listen(page)
-        await page.goto(self.url + path)
+        try:
+            await page.goto(self.url + path)
+        except Error as error:
+            # A pod of the cluster tests came or went, and its network interface with it: then
+            # Chromium ends what is under way, on loopback too.
+            if "ERR_NETWORK_CHANGED" not in error.message:
+                raise
+            await page.goto(self.url + path)
         return page
 
     def _listen(self, page: Page) -> None:
