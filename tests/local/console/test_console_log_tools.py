@@ -144,9 +144,9 @@ async def test_the_lines_can_be_copied_and_fill_the_screen(console: Console, vis
         await page.evaluate("navigator.clipboard.readText()") == "12:00:00  gate  upstream.failed\n"
     )
     await page.click("#log-full")
-    await page.wait_for_function("document.fullscreenElement?.id === 'logtab'")
+    await expect(page.locator("#logtab:fullscreen")).to_be_visible()
     await page.click("#log-full")
-    await page.wait_for_function("!document.fullscreenElement")
+    await expect(page.locator(":fullscreen")).to_have_count(0)
 
 
 async def test_raw_is_the_log_byte_for_byte_and_can_be_saved(
