@@ -342,12 +342,12 @@ def api_client(configuration: client.Configuration) -> client.ApiClient:
     With `trust_env` aiohttp would look for a proxy and for a .netrc at every request, in threads:
     a fifth of the operator's CPU. Credentials of a .netrc are not for the apiserver.
     """
-    proxy = configuration.proxy or _proxy_of_environment(configuration.host)
+    proxy = configuration.proxy or proxy_of_environment(configuration.host)
     configuration.client_session_kwargs = {"trust_env": False, "proxy": proxy}
     return client.ApiClient(configuration)
 
 
-def _proxy_of_environment(url: str) -> str | None:
+def proxy_of_environment(url: str) -> str | None:
     """Return the URL of the proxy that HTTPS_PROXY and NO_PROXY name for this URL, if any."""
     parts = urlsplit(url)
     if proxy_bypass(parts.hostname or ""):

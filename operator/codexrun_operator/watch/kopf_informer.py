@@ -4,12 +4,14 @@ on.event only: such handlers need no finalizer and no annotation, and they are l
 the work queue (kopf never retries them).
 """
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import kopf
 
+from codexrun_core.kube.client import proxy_of_environment
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR
 from codexrun_core.unreadable import one_object
@@ -53,7 +55,6 @@ def settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    settings.networking.trust_env = True  # proxies, as for the other requests
     settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
     settings.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
     # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows
@@ -67,15 +68,19 @@ def settings() -> kopf.OperatorSettings:
     return settings
 
 
+async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """Return how kopf reaches the apiserver: as all other requests do, through the same proxy."""
+    info = kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    if info is None or info.proxy_url:
+        return info
+    return dataclasses.replace(info, proxy_url=proxy_of_environment(info.server))
+
+
 def registry(cache: Cache, on_event: Callable[[], None]) -> kopf.OperatorRegistry:
     """Return the handlers, bound to `cache`; `on_event` is called for every event."""
     registry = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=registry)
-    async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(
-            **arguments
-        )
+    kopf.on.login(registry=registry)(login)
 
     @kopf.on.event(GROUP, VERSION, "codexruns", registry=registry)
     async def run_event(event: Any, **_: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -10,6 +11,7 @@ from kubernetes.aio import client
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import Kube, api_client
+from codexrun_operator.watch import kopf_informer
 
 APISERVER = "http://apiserver.invalid"  # nothing but the proxy can answer for it
 
@@ -88,3 +90,25 @@ async def test_credentials_of_a_netrc_stay_away_from_the_apiserver(
     configuration.api_key_prefix["BearerToken"] = "Bearer"
     await get(configuration)
     assert server.authorizations == ["Bearer token"]
+
+
+@pytest.mark.parametrize(
+    ("own", "no_proxy", "proxy"),
+    [
+        (None, "", "http://proxy.invalid:3128"),
+        (None, ".invalid", None),
+        ("http://own.invalid:1", "", "http://own.invalid:1"),
+    ],
+    ids=["of the environment", "none for this host", "of the kubeconfig"],
+)
+async def test_kopf_goes_through_the_same_proxy(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, no_proxy: str, proxy: str | None
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    info = kopf.ConnectionInfo(server=APISERVER, proxy_url=own)
+    monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: info)
+    chosen = await kopf_informer.login()
+    assert chosen is not None
+    assert (chosen.proxy_url, chosen.trust_env) == (proxy, False), "nor is a .netrc read"
